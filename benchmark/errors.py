@@ -53,6 +53,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(map(repr, near))}" if near else ""
 
 
+def amount(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not one.
+
+    >>> amount(1, "query"), amount(1200, "query"), amount(0, "cell")
+    ('1 query', '1,200 queries', '0 cells')
+    """
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
+
+
 def unknown(what: str, name: str, known: Iterable[str], advice: str = "") -> UnknownNameError:
     """The error for a name that does not exist.
 

@@ -35,6 +35,8 @@ DEFAULTS = {
 def numbers_of(run: Path) -> pd.DataFrame:
     """A row for each benchmark, stream and variant: R@1, change of clean R@1, cost."""
     found = pd.read_csv(run / "leaderboard.csv")
+    if (lacking := found[found["cells_missing"] > 0]).size:
+        raise SystemExit(f"cells are missing, run them again: {sorted(set(lacking['method']))}")
     found["variant"] = [variant_of(label) for label in found["method"]]
     columns = ["benchmark", "stream", "variant", "R@1", "forgetting", "ms_per_query", "seeds"]
     return found[columns].round(3)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmark.cell import Status
 from benchmark.cli.runs import find_run
-from benchmark.errors import ResultsError, did_you_mean
+from benchmark.errors import ResultsError, amount, did_you_mean
 from benchmark.report.frames import by_shift
 from benchmark.report.pools import benchmark_pools, shift_pools
 from benchmark.report.results import CellResult
@@ -133,7 +133,7 @@ class Result:
 
     def __repr__(self) -> str:
         done = sum(cell.record.status is Status.DONE for cell in self.cells)
-        return f"<Result: {done} of {len(self.cells)} cells finished>\n{self.verdict()}"
+        return f"<Result: {done} of {amount(len(self.cells), 'cell')} finished>\n{self.verdict()}"
 
     def _repr_html_(self) -> str:
         log = [cell for cell in self.cells if cell.unlabelled]

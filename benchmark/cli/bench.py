@@ -19,6 +19,7 @@ from benchmark.cli.progress import EVERY, Bars, Lines
 from benchmark.cli.terminal import Output, console_over
 from benchmark.config import run as settings
 from benchmark.config.run import BenchConfig
+from benchmark.errors import amount
 
 if TYPE_CHECKING:
     from benchmark.planning.plan import Plan as RunPlan
@@ -86,14 +87,14 @@ class Bench(Command):
         store = RunStore(folder)
         skipped = keep_skipped(plan.cells, store)
         if not plan.possible:
-            say(console, f"nothing can be run: all {len(skipped)} cells are skipped")
+            say(console, f"nothing can be run: {amount(len(skipped), 'cell')} skipped")
             say_reasons(console, skipped)
             return FAILED
         say_untuned(console, plan.possible)
         records, reused = execute(plan.possible, store, plan.config, console)
         if reused:
             ran = f", ran {len(records) - reused}" if reused < len(records) else "; nothing to do"
-            say(console, f"reused {_cells(reused, 'finished ')}{ran}")
+            say(console, f"reused {amount(reused, 'finished cell')}{ran}")
         with seldom_collected():
             self.report(plan, [*records, *skipped], store)
         failed = any(r.status in (Status.FAILED, Status.TIMEOUT) for r in records)
@@ -292,11 +293,7 @@ def say_reasons(console: Console, records: Sequence[Record]) -> None:
     counts = Counter((r.status.value, r.reason, r.info.get("where", "")) for r in undone)
     for (status, reason, where), count in counts.items():
         place = f" ({where})" if where else ""  # in whose code
-        say(console, f"{_cells(count)} {status}: {reason}{place}", "red")
-
-
-def _cells(count: int, kind: str = "") -> str:
-    return f"{count} {kind}cell{'s' if count > 1 else ''}"
+        say(console, f"{amount(count, 'cell')} {status}: {reason}{place}", "red")
 
 
 def say_where(console: Console, written: Sequence[Path]) -> None:

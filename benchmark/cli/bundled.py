@@ -19,7 +19,7 @@ from benchmark.config.files import user_path
 from benchmark.config.presets import is_file, read_preset
 from benchmark.config.run import COUNT
 from benchmark.config.validate import check
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, amount
 from benchmark.registry import BENCHMARKS, METHODS
 from benchmark.report.display import FittedTable
 
@@ -153,8 +153,8 @@ class Tune(Command):
         if not _search(studies, budget, plan, data, console):
             return FAILED
         how = (
-            f"{budget} trials and outward from a best value at the end of its range, "
-            f"{plan.config.limit or 0} queries a shift"
+            f"{amount(budget, 'trial')} and outward from a best value at the end of its range, "
+            f"{amount(plan.config.limit or 0, 'query')} a shift"
         )
         written = tune.write_preset(target, kept, studies, data, how)
         console.print(_chosen(studies))
@@ -172,10 +172,10 @@ def _search(studies: Sequence[Study], budget: int, plan: Plan, data: str, consol
     store, number = RunStore(tune.RUN), 0
     by_name = {(study.side, study.method): study for study in studies}
     methods = len({study.method for study in studies})
-    about = f"; {methods} method{'s' if methods > 1 else ''}, a budget of {budget} trials each"
+    about = f"; {amount(methods, 'method')}, a budget of {amount(budget, 'trial')} each"
     while cells := [cell for study in studies for cell in study.wanted(budget)]:
         number += 1
-        counted = f"round {number}: {len(cells)} validation cells of {data}"
+        counted = f"round {number}: {amount(len(cells), 'validation cell')} of {data}"
         say(console, counted + about if number == 1 else counted)
         records, _ = execute(cells, store, plan.config, console)
         for record in records:

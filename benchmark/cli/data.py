@@ -20,7 +20,7 @@ from benchmark.config.files import user_path
 from benchmark.data.card import BenchmarkCard, load_suite
 from benchmark.data.datasets.folders import layout_of
 from benchmark.data.own.source import is_own, refuse_other_files
-from benchmark.errors import ConfigError, UnknownNameError, did_you_mean
+from benchmark.errors import ConfigError, UnknownNameError, amount, did_you_mean
 
 if TYPE_CHECKING:
     from benchmark.data.check import Track
@@ -210,7 +210,7 @@ def _cache_info(cache: DiskCache, console: Console) -> int:
     used = sum(stored.size for stored in (*entries, *unfinished))
     say(console, f"used:    {shown_size(used)} of at most {shown_size(cache.max_bytes)}")
     if unfinished:
-        say(console, f"writing: {_entries(len(unfinished))} unfinished")
+        say(console, f"writing: {amount(len(unfinished), 'entry')} unfinished")
     if not entries:
         say(console, "it is empty")
         return OK
@@ -230,15 +230,11 @@ def _clear_cache(cache: DiskCache, console: Console) -> int:
     from benchmark.evaluation.cache import PARTIAL, SUFFIX  # imports torch
 
     count, size = cache.clear()
-    say(console, f"removed {_entries(count)}, {shown_size(size)}, from {cache.folder}")
+    say(console, f"removed {amount(count, 'entry')}, {shown_size(size)}, from {cache.folder}")
     left = len(cache.entries(SUFFIX, PARTIAL))
     if left:
-        say(console, f"{_entries(left)} could not be removed: the folder is not writable")
+        say(console, f"{amount(left, 'entry')} could not be removed: the folder is not writable")
     return FAILED if left else OK
 
 
 _ACTIONS = {"info": _cache_info, "clear": _clear_cache}
-
-
-def _entries(number: int) -> str:
-    return f"{number} entr{'y' if number == 1 else 'ies'}"

@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from benchmark.cell import Cell, Record
+from benchmark.errors import amount
 
 EVERY = 10.0
 """Seconds between two lines of progress."""
@@ -115,9 +116,10 @@ class Lines:
         share = (self._done + part) / max(self._total, 1)
         left = f", about {duration(passed * (1 / share - 1))} left" if 0 < share < 1 else ""
         running = "".join(
-            f"; {name}: {done} of {total} queries" for name, (done, total) in self._running.items()
+            f"; {name}: {done} of {amount(total, 'query')}"
+            for name, (done, total) in self._running.items()
         )
-        line = f"{self._done} of {self._total} cells in {duration(passed)}{left}{running}"
+        line = f"{self._done} of {amount(self._total, 'cell')} in {duration(passed)}{left}{running}"
         self._console.print(Text(line), soft_wrap=True)
 
 

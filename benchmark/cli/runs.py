@@ -20,7 +20,7 @@ from benchmark.cli.progress import duration
 from benchmark.config import run as settings
 from benchmark.config.files import user_path
 from benchmark.config.run import BenchConfig
-from benchmark.errors import ConfigError, ResultsError, did_you_mean
+from benchmark.errors import ConfigError, ResultsError, amount, did_you_mean
 from benchmark.report.display import FittedTable, data_table
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _beside_reported(store: RunStore, console: Console) -> list[Path]:
 
     frame, unlike = reported.beside(tidy(store.records()))
     for (name, differs), rows in unlike.groupby(["benchmark", "differs"], sort=False):
-        line = f"not set beside {len(rows)} published numbers of {name}: {differs}"
+        line = f"not set beside {amount(len(rows), 'published number')} of {name}: {differs}"
         say(console, line, "yellow")
     if frame.empty:
         line = (
@@ -159,7 +159,8 @@ class Verify(Command):
         sample, device = draw(cells, args.sample, config.seed[0]), device_name(config.device)
         # Everything anew: what an earlier run has left in the cache is what is to be checked.
         resources = default_resources(replace(config, cache="off"))
-        say(console, f"running {len(sample)} of {sum(c.done for c in cells)} finished cells again")
+        finished = amount(sum(c.done for c in cells), "finished cell")
+        say(console, f"running {len(sample)} of {finished} again")
         checks = []
         for check in verify(sample, resources, config, device):
             checks.append(check)
@@ -171,7 +172,7 @@ class Verify(Command):
         counts = Counter(check.verdict.value for check in checks)
         line = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         if problems:
-            line += f"; {len(problems)} files are no good records"
+            line += f"; {amount(len(problems), 'file')} without a good record"
         good = all(check.good for check in checks) and not problems
         say(console, line, "green" if good else "red")
         return OK if good else FAILED
@@ -231,7 +232,7 @@ def show_forecast(plan: Plan, folder: Path, console: Console) -> int:
     cost, workers, reasons = found["estimate"], found["workers"], found["reasons"]
     console.print(_forecast_table(found["rows"]))
     done, waiting = f"{found['done']} done in {found['folder']}", f"{found['to_run']} to run"
-    say(console, f"{found['cells']} cells: {done}, {waiting}, {reasons.total()} skipped")
+    say(console, f"{amount(found['cells'], 'cell')}: {done}, {waiting}, {reasons.total()} skipped")
     if found["unverified"]:
         line = (
             f"{found['unverified']} of the done ones are taken to be of today's data and weights; "
@@ -241,7 +242,7 @@ def show_forecast(plan: Plan, folder: Path, console: Console) -> int:
     for reason, count in reasons.most_common(REASONS_SHOWN):
         say(console, f"{count} skipped: {reason}", "yellow")
     if (more := len(reasons) - REASONS_SHOWN) > 0:
-        say(console, f"and {more} more reasons")
+        say(console, f"and {amount(more, 'more reason')}")
     if not cost["cells"]:
         say(console, "nothing to do", "green")
     elif cost["seconds"] is None:
@@ -255,7 +256,7 @@ def show_forecast(plan: Plan, folder: Path, console: Console) -> int:
         memory = f"{_size(cost['peak_mb'])} a worker, {_size(cost['peak_mb'] * workers)} in all"
         say(console, f"memory: {memory}; disk: {_size(cost['disk_mb'])}")
         if cost["unknown"]:
-            say(console, f"without {cost['unknown']} cells of unknown cost", "yellow")
+            say(console, f"without {amount(cost['unknown'], 'cell')} of unknown cost", "yellow")
     return OK
 
 

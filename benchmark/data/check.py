@@ -20,7 +20,7 @@ from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import open_table
 from benchmark.data.retrieval import Items, RetrievalSet, Texts
 from benchmark.data.tasks import loader_of
-from benchmark.errors import DataError, shown
+from benchmark.errors import DataError, amount, shown
 
 Track = Callable[[range, str], Iterable[int]]
 """Gives back the numbers of a range; shows progress under the description."""
@@ -182,8 +182,8 @@ def _describe(data: DataSet | RetrievalSet, report: Report) -> None:
     pictures = [items, getattr(data, "queries", None)]
     if turned := [k for one in pictures if isinstance(one, ImageFiles) for k in one.turned()]:
         problems.append(
-            f"{len(turned):,} pictures are to be shown turned (EXIF), such as {turned[0]!r}; here "
-            "they stay as they are stored: mogrify -auto-orient turns them"
+            f"{amount(len(turned), 'picture')} to be shown turned (EXIF), such as {turned[0]!r}; "
+            "here kept as stored: mogrify -auto-orient turns them"
         )
     if names := data.info.get("domains"):
         facts["domains"] = ", ".join(names)
@@ -198,13 +198,13 @@ def _odd_captions(data: ImageTextPairs) -> Iterator[str]:
     rows = np.unique(np.stack([data.caption_image, hashes]), axis=1).shape[1]
     if rows < len(hashes):
         yield (
-            f"{len(hashes) - rows:,} captions occur twice with the same {data.modality}; each "
-            "counts as a caption of its own"
+            f"{amount(len(hashes) - rows, 'caption')} given twice with the same {data.modality}; "
+            "each counts as a caption of its own"
         )
     if several := [text for text in data.captions if "\n" in text]:
         yield (
-            f"{len(several):,} captions have several lines, such as {shown(several[0])}; each "
-            "counts as one: several captions are rows, a list, or .0.txt, .1.txt in a shard"
+            f"{amount(len(several), 'caption')} with several lines, such as {shown(several[0])}; "
+            "each counts as one: several captions are rows, a list, or .0.txt, .1.txt in a shard"
         )
 
 
@@ -218,7 +218,7 @@ def _same_content(what: str, items: Any) -> Iterator[str]:
             if first.setdefault(digest, name) != name
         )
         yield (
-            f"{more:,} {what} have the content of another, such as {pair[0]!r} and {pair[1]!r}; "
+            f"{what} with the content of another: {more:,}, such as {pair[0]!r} and {pair[1]!r}; "
             "give them one id, or one group"
         )
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.retrieval import NDCG_AT, RetrievalSet
+from benchmark.errors import amount
 from benchmark.evaluation.stream import Batch
 from benchmark.metrics import probes, ranking
 from benchmark.metrics import recall as metrics
@@ -357,7 +358,7 @@ def check_output(output: object, gallery: Tensor, count: int, *, lr: bool) -> di
                 raise MethodError(f"embeddings must be rows of length 1, not {length:.3g}")
         if bad.any():
             why = f": {DIVERGED}" * lr
-            raise Diverged(f"{name} {what} for {int(bad.sum())} of {count} queries{why}")
+            raise Diverged(f"{name} {what} for {int(bad.sum())} of {amount(count, 'query')}{why}")
     log: dict[str, float] = {}
     if not isinstance(output.log, Mapping):
         kind = type(output.log).__name__

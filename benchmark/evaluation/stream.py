@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from benchmark.cell import DOMAIN, ShiftSpec, StreamSpec
-from benchmark.errors import ConfigError, did_you_mean
+from benchmark.errors import ConfigError, amount, did_you_mean
 
 SLOTS = 100
 """Time slots of a correlated stream at most, over which each group's queries are spread."""
@@ -324,7 +324,8 @@ def _correlated_order(
     numbers, sizes = np.unique(groups, return_counts=True)
     if not 1 < len(numbers) < count:
         raise ConfigError(
-            f"group key {spec.group_key!r} makes {len(numbers)} group(s) of {count} queries; "
+            f"group key {spec.group_key!r} makes {amount(len(numbers), 'group')} of "
+            f"{amount(count, 'query')}; "
             "a correlated stream needs at least 2, and some with several queries"
         )
     rng = np.random.default_rng(derive_seed("order", spec.kind, seed))

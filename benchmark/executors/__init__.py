@@ -18,7 +18,7 @@ import torch
 
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.config.run import AUTO_WORKERS, BenchConfig
-from benchmark.errors import ConfigError, DataError, QueryShiftError, reason_of
+from benchmark.errors import ConfigError, DataError, QueryShiftError, amount, reason_of
 from benchmark.evaluation.callbacks import Callback, CallbackList
 from benchmark.evaluation.environment import available_bytes, gpus_to_share, usable_cores
 from benchmark.evaluation.fingerprints import Fingerprints
@@ -283,8 +283,7 @@ def part_of(cells: Sequence[Cell], config: BenchConfig) -> list[Cell]:
     index, count = config.shard.index, config.shard.count
     if count > len(cells):
         raise ConfigError(
-            f"--shard {config.shard}: there are only {len(cells)} cells; ask for at most so many "
-            "parts"
+            f"--shard {config.shard} of {amount(len(cells), 'cell')}: ask for at most so many parts"
         )
 
     def stream(cell: Cell) -> str:  # as a text to sort by

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmark.errors import amount
+
 MIN_DATASETS = 6
 """Data sets that a critical difference needs: with five, a method that is better on every one is
 not yet significantly better by a two-sided sign test (2 / 2**5 = 0.0625)."""
@@ -63,7 +65,7 @@ def compare_ranks(scores: np.ndarray, *, seed: int = 0) -> RankTest:
     count, methods = table.shape
     if count < MIN_DATASETS:
         raise ValueError(
-            f"{count} independent data set{'s' if count != 1 else ''}; a critical difference needs "
+            f"{amount(count, 'independent data set')}; a critical difference needs "
             f"at least {MIN_DATASETS}: with fewer, even a method that is better on all of them is "
             "not significantly better by a sign test"
         )

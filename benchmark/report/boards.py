@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from benchmark.errors import amount
 from benchmark.metrics.average_ranks import TIE
 from benchmark.metrics.intervals import ALPHA, RULE
 from benchmark.report.display import plain
@@ -90,7 +91,7 @@ def _board(ranking: Ranking, pairs: Pairs) -> Board:
             row = tuple(_row(metric, place, methods, of_method, pairs))
             named = (name, row, share) if metric == "R@1" else (f"{name}, {metric}", row, "")
             rows.append(named)
-    sets = f"{ranking.datasets} data set{'s' if ranking.datasets != 1 else ''}"
+    sets = amount(ranking.datasets, "data set")
     found = summaries_of(ranking)
     summary = {
         f"average rank ({sets})": [_text(row.average_rank, 2) for row in found],

@@ -22,6 +22,7 @@ from rich.text import Text
 from scipy.special import stdtrit
 
 from benchmark.cell import CLEAN
+from benchmark.errors import amount
 from benchmark.metrics.intervals import ALPHA, excludes_zero, possible
 from benchmark.report.boards import markdown_escape, markdown_row
 from benchmark.report.display import data_table, plain
@@ -48,6 +49,7 @@ class Estimate:
         units: how many independent units it rests on.
         of: what a unit is: "benchmark", "run" (one seed of one setting) or "query".
         each: a unit's name -> its own value, where units are benchmarks.
+        missing: number of cells that it should rest on and does not.
     """
 
     value: float = math.nan
@@ -56,6 +58,7 @@ class Estimate:
     units: int = 0
     of: str = "query"
     each: Mapping[str, float] = field(default_factory=dict)
+    missing: int = 0
 
     def against(self, sign: int) -> str:
         """The benchmarks on which it goes the other way, with their values."""
@@ -104,16 +107,16 @@ class Part:
 
     @property
     def reason(self) -> str:
-        """Why it likely does not hold; empty where it does."""
+        """Why it likely does not hold, and what its number lacks; empty where neither is so."""
         found = self.estimate
-        if self.verdict is Verdict.HOLDS:
-            return ""
+        lacks = f"{amount(found.missing, 'cell')} missing" if found.missing else ""
         if not found.units:
             return "no finished cells to measure it on"
         if not math.isfinite(found.low):
             return f"one {'seed' if found.of == 'run' else found.of} gives no interval"
         within = "within noise" if self.verdict is Verdict.OPEN else ""
-        return "; ".join(filter(None, (within, self.why)))
+        why = "" if self.verdict is Verdict.HOLDS else self.why
+        return "; ".join(filter(None, (lacks, within, why)))
 
 
 @dataclass(frozen=True)
@@ -198,14 +201,18 @@ class ClaimCells:
         both = [(cell, other.get((cell.setting, cell.seed))) for cell in a]
         return [(x, y) for x, y in both if y is not None and fits(x, y)]
 
-    def recall(self, a: Cells, b: Cells) -> Estimate:
-        """R@1 of ``a`` minus ``b`` in points, paired by query, with its interval."""
+    def recall(self, a: Cells, b: Cells, every: Cells = ()) -> Estimate:
+        """R@1 of ``a`` minus ``b`` in points, paired by query, with its interval.
+
+        ``every``: those of ``a`` or ``b`` that should all have a partner.
+        """
         pairs = self.pairs(a, b)
         if not pairs:
             return Estimate()
         found, clusters = compared(pairs)
         interval = (found.low, found.high) if clusters > 1 else (math.nan, math.nan)
-        return Estimate(found.difference, *interval, clusters)
+        missing = max(0, len(every) - len(pairs))
+        return Estimate(found.difference, *interval, clusters, missing=missing)
 
     def clean_recall(self, a: Cells, b: Cells) -> Estimate:
         """Clean R@1 after the stream, ``a`` minus ``b`` in points, with an interval over seeds."""
@@ -290,7 +297,6 @@ def claims_table(found: Sequence[Claim]) -> RenderableType:
 def _texts(part: Part) -> tuple[str, ...]:
     """What stands in ``_COLUMNS``; dashes where there is no number."""
     found = part.estimate
-    noun = found.of if found.units == 1 else {"query": "queries"}.get(found.of, f"{found.of}s")
     digits = 1 if part.measured.endswith(("points", "degrees")) else 3
     value, low, high = (f"{one:+.{digits}f}" for one in (found.value, found.low, found.high))
     known = math.isfinite(found.value)
@@ -299,7 +305,7 @@ def _texts(part: Part) -> tuple[str, ...]:
         part.measured,
         value if known else "-",
         f"{low} to {high}" if known and math.isfinite(found.low) else "-",
-        f"{found.units} {noun}" if found.units else "-",
+        amount(found.units, found.of) if found.units else "-",
         part.verdict.value,
         part.reason,
     )

@@ -198,9 +198,10 @@ def ours_claim(results: Iterable[CellResult]) -> Claim:
     parts = []
     for name in RIVALS:
         named = f"{OURS} - {name}"
-        parts.append(Part(named, MEASURED, 1, cells.recall(ours, cells.of(name))))
+        parts.append(Part(named, MEASURED, 1, cells.recall(ours, cells.of(name), ours)))
         for task in tasks if len(tasks) > 1 else ():
-            here = cells.recall([cell for cell in ours if cell.task == task], cells.of(name))
+            own = [cell for cell in ours if cell.task == task]
+            here = cells.recall(own, cells.of(name), own)
             parts.append(Part(f"{named}, {task}", MEASURED, 1, here, counts=False))
     text = "Anchored (ours, experimental) beats TCR, the REST-style method and centring alone"
     return Claim(OURS, text, tuple(parts))
@@ -209,7 +210,7 @@ def ours_claim(results: Iterable[CellResult]) -> Claim:
 def _parts(cells: ClaimCells, control: list[CellResult], kind: str) -> list[Part]:
     """Every method with cells where ``control`` has some, minus it."""
     won = {
-        name: cells.recall(cells.of(name), control)
+        name: cells.recall(cells.of(name), control, control)
         for name in sorted(cells.methods() - {SOURCE, RECENTRE}, key=method_rank)
     }
     parts = []

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from benchmark.cell import CLEAN, SOURCE
+from benchmark.errors import amount
 from benchmark.metrics.intervals import Comparison, Interval, mean_interval, paired_comparison
 from benchmark.report.results import (
     LITTLE,
@@ -328,5 +329,5 @@ def note(pool: Pool) -> str:
     if pool.left_out:
         notes.append(f"left out, as it {NOTHING}: {', '.join(pool.left_out)}")
     if collapsed := sum(has_collapsed(cell, partner) for cell, partner in pool.pairs):
-        notes.append(f"the method collapsed in {collapsed} of {len(pool.done)} cells")
+        notes.append(f"the method collapsed in {collapsed} of {amount(len(pool.done), 'cell')}")
     return "; ".join(notes)

@@ -81,7 +81,7 @@ def _doubled(results: Sequence[CellResult]) -> list[str]:
         found[one.place, one.where, "shifts"].add(facts)
     return [
         f"{name}: {len(facts)} {what} of this name ({'; '.join(sorted(facts))}), and means count "
-        "each; for one alone use another --out"
+        f"each{' (average ranks: as one)' * (what == 'data sets')}; for one alone use another --out"
         for (_, name, what), facts in found.items()
         if len(facts) > 1
     ]

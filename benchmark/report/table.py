@@ -18,6 +18,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from benchmark.cell import CLEAN, StreamSpec, domain_labels
+from benchmark.errors import amount
 from benchmark.metrics.intervals import RULE, Comparison
 from benchmark.report.display import FittedTable, data_table, plain
 from benchmark.report.pools import (
@@ -93,7 +94,7 @@ def _heading(rows: Sequence[Pool], apart: str) -> Text:
         facts.insert(0, " ".join(map(plain, ("stream", first.stream, *options))))
     if first.queries is not None:
         limit = "" if first.record.cell.get("limit") is None else " (a fixed subset)"
-        facts.append(f"{first.queries} queries{limit} on a gallery of {first.gallery}")
+        facts.append(f"{amount(first.queries, 'query')}{limit} on a gallery of {first.gallery}")
         for name, count in info.get("data", {}).items():
             if name.startswith(("missing_", "unanswered_")) and count:
                 facts.append(f"{name.replace('_', ' ')} left out: {count}")

@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from benchmark.cell import CLEAN, SOURCE, Status
+from benchmark.errors import amount
 from benchmark.report.display import data_table
 from benchmark.report.pools import shift_pools
 from benchmark.report.results import SECTIONS, CellResult, told_apart
@@ -79,7 +80,8 @@ def unlabelled_table(results: Iterable[CellResult]) -> RenderableType:
         heading = ", ".join(str(name) for name, usual in told if name != usual)
         first = rows.iloc[0]
         if first.queries:
-            heading += f": {_queries(first.queries)} without labels, gallery of {first.gallery:,}"
+            heading += f": {amount(int(first.queries), 'query')} without labels"
+            heading += f", gallery of {first.gallery:,}"
         parts += [Text(heading, style="bold"), Text(), _table(rows), Text()]
         for _, row in rows.iterrows():
             if row["reason"]:
@@ -198,12 +200,8 @@ def _shift_line(source: pd.DataFrame) -> str:
     if math.isfinite(row["shift_changed@1"]):
         text += f"; {row['shift_changed@1']:.1f} % of the queries get another first candidate"
     if row["queries"] < FEW:
-        text += f"; {_queries(int(row.queries))}: too few to rely on these numbers"
+        text += f"; {amount(int(row.queries), 'query')}: too few to rely on these numbers"
     return text + "."
-
-
-def _queries(count: int) -> str:
-    return "1 query" if count == 1 else f"{count:,} queries"
 
 
 def _change_line(done: pd.DataFrame) -> str:
@@ -224,7 +222,8 @@ def _open_line(done: pd.DataFrame) -> str:
     shift = ", with --shift none" if set(done["shift"]) == {CLEAN} else ""  # else a default one
     return (
         f"Whether a change is for the better cannot be said without labels: judge {some}the "
-        f"{_queries(queries)} (column relevant, or --qrels), and run without --unlabelled{shift}."
+        f"{amount(queries, 'query')} (column relevant, or --qrels), and run without "
+        f"--unlabelled{shift}."
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from benchmark.cell import TRAIN
+from benchmark.errors import amount
 from benchmark.metrics.average_ranks import TIE
 from benchmark.metrics.intervals import Comparison, harm
 from benchmark.report.display import plain
@@ -33,7 +34,7 @@ def verdict(whole: Sequence[Pool]) -> list[str]:
 
     The best method is the one with the largest mean difference in R@1 to the unadapted model, over
     all its cells, among those that are finished wherever another one is. Benchmarks without a
-    source cell do not count.
+    source cell do not count. Gain, time and forgetting are means over the queries of all cells.
 
     Args:
         whole: ``benchmark_pools`` of one run.
@@ -72,7 +73,7 @@ def _gain_line(label: str, gain: Comparison, pools: Sequence[Pool]) -> str:
     if len(pools) > 1:
         ahead = sum(pool.gain("R@1") > TIE for pool in pools)
         names = {pool.first.benchmark for pool in pools}
-        text += f"; ahead on {ahead} of {len(pools)} "
+        text += f" over all queries; ahead on {ahead} of {len(pools)} "
         text += "benchmarks" if len(names) == len(pools) else "rows of leaderboard.csv"
         found = (pool.comparison for pool in pools)
         text += f", surely on {sum(one is not None and one.low > 0 for one in found)}"
@@ -81,34 +82,31 @@ def _gain_line(label: str, gain: Comparison, pools: Sequence[Pool]) -> str:
 
 def _price_line(pools: Sequence[Pool]) -> str:
     pairs = [pair for pool in pools for pair in pool.pairs]
-    own, before = (
-        np.array([each[side].record.cost.get("ms_per_query", math.nan) for each in pairs])
-        for side in (0, 1)
-    )
+    own, before = np.array(
+        [[cell.record.cost.get("ms_per_query", math.nan) for cell in pair] for pair in pairs]
+    ).T
     # Made once for all methods here, the source model's pass is every query's where it is used.
     passes = np.array(
         ["seconds_source" in c.record.cost and c.options.get("bank") != TRAIN for c, _ in pairs]
     )
-    after, base = float(np.mean(own + before * passes)), float(np.mean(before))
+    queries = np.array([len(cell.ranks) for cell, _ in pairs])
+    after, base = (np.average(ms, weights=queries) for ms in (own + before * passes, before))
     text = "What it takes was not measured"
     if math.isfinite(after) and base > 0:
         said = ", with the source model's pass that it needs," if passes.any() else ""
         times = f"{after / base:.1f} times as long"
         text = f"It takes {after:.1f} ms a query{said} instead of {base:.1f}, {times}"
-    forgot = [pool.mean("metrics", "forgetting") for pool in pools]
-    if all(map(math.isnan, forgot)):
+    forgot = np.array([cell.record.metrics.get("forgetting", math.nan) for cell, _ in pairs])
+    if not (known := np.isfinite(forgot)).any():
         return text + "; what it forgets was not measured."
-    change = float(np.nanmean(forgot))
+    change = float(np.average(forgot[known], weights=queries[known]))
     return text + f", and R@1 on clean queries changes by {change:+.1f} points."
 
 
 def _trust_line(gain: Comparison, pools: Sequence[Pool], methods: int) -> str:
     cells = [cell for pool in pools for cell, _ in pool.pairs]  # no others are compared
     seeds, queries = {cell.seed for cell in cells}, sum(len(cell.ranks) for cell in cells)
-    basis = (
-        f"{queries:,} answer{'s' if queries > 1 else ''}, "
-        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
-    )
+    basis = f"{amount(queries, 'answer')}, {amount(len(seeds), 'seed')}"
     if not gain.significant:
         return (
             f"The evidence does not suffice to call it a gain: the interval includes 0 ({basis}). "

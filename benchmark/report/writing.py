@@ -168,7 +168,7 @@ def _warn(results: list[CellResult]) -> None:
 
 NAME = "outputs.json"
 
-VERSION = 7
+VERSION = 8
 """Raised when the same records give other tables or figures within a version of the package."""
 
 Options = Mapping[str, Any]

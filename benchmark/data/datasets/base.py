@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.retrieval import Items, Sections
-from benchmark.errors import DataError
+from benchmark.errors import DataError, amount
 from shifts.digests import digests_of
 
 
@@ -57,7 +57,9 @@ class ImageTextPairs:
     def __post_init__(self) -> None:
         images, captions = len(self.images), len(self.captions)
         if not images or not captions:
-            raise DataError(f"{self.name}: {images} images and {captions} captions; expected some")
+            raise DataError(
+                f"{self.name}: {amount(images, 'image')} and {amount(captions, 'caption')}"
+            )
         if len(self.caption_ids) != captions or self.caption_image.shape != (captions,):
             raise DataError(f"{self.name}: captions, their ids and their images differ in number")
         per_image = np.bincount(self.caption_image, minlength=images)
@@ -148,7 +150,9 @@ class ComposedQueries:
     def __post_init__(self) -> None:
         queries, images = len(self.texts), len(self.images)
         if not queries or not images:
-            raise DataError(f"{self.name}: {queries} queries and {images} images; expected some")
+            raise DataError(
+                f"{self.name}: {amount(queries, 'query')} and {amount(images, 'image')}"
+            )
         per_query = (self.references, self.targets, self.query_ids, self.subset)
         if any(part is not None and len(part) != queries for part in per_query):
             raise DataError(f"{self.name}: texts, references, targets and ids differ in number")

@@ -25,7 +25,7 @@ from benchmark.data.datasets.captioned import CAPTIONS_PER_IMAGE
 from benchmark.data.datasets.nearby import few, packed
 from benchmark.data.media import ImageFiles
 from benchmark.data.retrieval import Items, RetrievalSet, Texts
-from benchmark.errors import ConfigError, DataError, did_you_mean
+from benchmark.errors import ConfigError, DataError, amount, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +166,15 @@ def _captions(
     spare = sorted(texts.keys() - wanted.keys())
     if spare and not clean.info.get("missing_images"):  # an incomplete clean copy explains them
         raise DataError(
-            f"{source} has {len(spare)} images that {clean.name!r} does not have: {few(spare)}; "
-            "expected the same set"
+            f"{source} has {amount(len(spare), 'image')} that {clean.name!r} does not have: "
+            f"{few(spare)}; expected the same set"
         )
     by_id: dict[str, str] = {}
     for image, own in wanted.items():
         if len(texts[image]) != len(own):
             raise DataError(
-                f"{source} has {len(texts[image])} captions of image {image!r}; the clean set has "
-                f"{len(own)} (the first {CAPTIONS_PER_IMAGE} count)"
+                f"{source} has {amount(len(texts[image]), 'caption')} of image {image!r}; the "
+                f"clean set has {len(own)} (the first {CAPTIONS_PER_IMAGE} count)"
             )
         by_id |= dict(zip(own, texts[image], strict=True))
     values = [by_id[item] for item in ids]
@@ -200,6 +200,6 @@ def _refuse_lacking(
 ) -> None:
     if missing := [image for image in wanted if image not in there]:
         raise DataError(
-            f"{source} lacks {len(missing)} of {len(wanted)} images of {name!r}: "
+            f"{source} lacks {len(missing)} of {amount(len(wanted), 'image')} of {name!r}: "
             f"{few(missing)}{more}"
         )

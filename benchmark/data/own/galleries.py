@@ -37,7 +37,7 @@ from benchmark.data.own.source import OwnSource
 from benchmark.data.own.tables import Table, open_tables
 from benchmark.data.retrieval import NDCG, Items, Relevance, RetrievalSet, Texts, offsets_of
 from benchmark.data.tasks import ComposedItems
-from benchmark.errors import DataError, did_you_mean, shown
+from benchmark.errors import DataError, amount, did_you_mean, shown
 
 QUERIES = {
     "composed": ("reference", "modification"),
@@ -162,8 +162,8 @@ def _answers(
     if len(none) and not (allow_missing and len(places)):
         named = few([queries.ids[place] for place in none.tolist()])
         raise DataError(
-            f"{len(none):,} of {count:,} queries of {queries.name} have no relevant gallery item: "
-            f"{named}; leave them out, or run with --allow-missing"
+            f"no relevant gallery item for {len(none):,} of {amount(count, 'query')} of "
+            f"{queries.name}: {named}; leave them out, or run with --allow-missing"
         )
     facts = {
         "unanswered_queries": len(none),

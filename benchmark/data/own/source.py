@@ -9,11 +9,13 @@ import dataclasses
 import glob
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
+from zlib import crc32
 
 from benchmark.data.datasets.nearby import is_junk, packed, unpacking
 from benchmark.errors import ConfigError, DataError
@@ -130,10 +132,15 @@ class OwnSource:
 def plain_name(text: str) -> str:
     """What a user calls the data, in letters that serve in names of files and benchmarks.
 
-    >>> plain_name("My birds (new)")
-    'My-birds-new'
+    A name that loses letters gets a number, so that no other one is called the same.
+
+    >>> plain_name("My birds (new)"), plain_name("鳥"), plain_name("魚")
+    ('My-birds-new', 'data-30269821', 'data-52018ac3')
     """
-    return re.sub(r"[^\w.-]+", "-", text, flags=re.ASCII).strip("-.") or "data"
+    whole = unicodedata.normalize("NFC", text)  # file systems write accents in two ways
+    name = re.sub(r"[^\w.-]+", "-", whole, flags=re.ASCII).strip("-.") or "data"
+    lost = re.search(r"[^\W\x00-\x7f]", whole)
+    return f"{name}-{crc32(whole.encode('utf-8', 'surrogatepass')):08x}" if lost else name
 
 
 def configured(name: str) -> tuple[str, str]:

@@ -36,9 +36,6 @@ from benchmark.report.style import (
 from benchmark.report.verdict import NOTES, summaries_of
 
 _ALWAYS = ("benchmark", "method", "R@1", "R@1_difference")
-LEAST_P = 0.001
-"""A smaller p is shown as "<0.001"."""
-
 _TROUBLES = ("cells_missing", "cells_failed")
 _SYNTHETIC = (
     "Benchmarks whose id starts with mini- are synthetic: their numbers say nothing about COCO "
@@ -237,11 +234,13 @@ def _headline_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def _value(value: Any, column: Column) -> Any:
-    """A text, or a number with the digits that tables and figures show; None where none is."""
+    """A text, or a number with the digits that tables and figures show; None where none is.
+
+    The page shows a p below 0.001 as that, and its CSV file has the value.
+    """
     if column.kind == "text":
         return "" if value is None else str(value)
-    shown = number(value, f".{column.digits}f")
-    return 0 if column.kind == "p" and shown is not None and value < LEAST_P else shown
+    return number(value, ".3g" if column.kind == "p" else f".{column.digits}f")
 
 
 def _heads(benchmarks: Sequence[Pool], shifts: Sequence[Pool]) -> dict[str, list[list[str]]]:

@@ -25,7 +25,7 @@ function valueCell(cell, column) {
     const bad = column.key === 'status' && value !== 'done';
     return el('span', { class: bad ? 'bad' : null, title: value, text: value });
   }
-  if (column.kind === 'p' && value === 0) return new Text('<0.001');
+  if (column.kind === 'p' && value !== null && value < 0.001) return new Text('<0.001');
   if (column.kind === 'difference' && value !== null) return differenceCell(row, column);
   return new Text(plain(value, column.digits));
 }

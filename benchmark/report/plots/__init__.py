@@ -17,6 +17,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from benchmark.errors import amount
 from benchmark.report.frames import Ranking, rankings
 from benchmark.report.plots import layout
 from benchmark.report.plots.geometry import (
@@ -92,9 +93,9 @@ def figures(
             rows = summaries_of(found)
             methods = sum(row.gain is not None for row in rows)
             places = len({pool.first.place for pool in found.pools})
-            title = f"{methods} method{'s' * (methods != 1)} on {places} benchmark"
+            title = f"{amount(methods, 'method')} on {amount(places, 'benchmark')}"
             if methods:
-                yield name, by_method(rows, f"{start}{title}{'s' * (places != 1)}")
+                yield name, by_method(rows, f"{start}{title}")
         yield "difference.png", benchmark_map(whole) if wide else heat_map(finished)
         if any(pool.values("metrics", "forgetting") for pool in whole):
             yield "forgetting.png", forgetting_map([pool for pool in whole if pool.done])
@@ -130,6 +131,8 @@ def _of_place(here: Sequence[Pool], name: str, title: str) -> Iterator[tuple[str
         for label in labels_of(here)
     }
     labels, note = layout.best_of(recall)
+    if lacking := layout.lacking(here) & set(labels):
+        note = "; ".join(filter(None, (note, f"cells missing: {', '.join(sorted(lacking))}")))
     best = [pool for pool in here if pool.label in labels]
     for page, shown in _pages(layout.settings_of(best)):
         some = [pool for pool in best if pool.first.setting in shown]

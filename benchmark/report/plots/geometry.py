@@ -13,6 +13,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from benchmark.cell import CLEAN, SOURCE
+from benchmark.errors import amount
 from benchmark.metrics import CONFLICT_DEGREES
 from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, labels_of
@@ -52,7 +53,8 @@ def probes(pools: Sequence[Pool], title: str = "") -> Figure:
             axis.axvline(ends[0], color=layout.INK, linestyle="--", linewidth=0.9)
         axis.set_title(name)
         axis.margins(x=0.2)
-    layout.name_bars(axes, [name for name, _, _ in bars])
+    names = layout.marked(figure, [name for name, _, _ in bars], layout.lacking(shifted))
+    layout.name_bars(axes, names)
     layout.set_title(figure, title)
     return figure
 
@@ -110,7 +112,7 @@ def angles(pools: Sequence[Pool]) -> Figure:
     layout.colour_bar(
         figure, image, axes, f"batches per {BIN_DEGREES}° (%)", fraction=0.03, pad=0.02
     )
-    some = "1 benchmark" if len(places) == 1 else f"{len(places)} benchmarks"
+    some = amount(len(places), "benchmark")
     layout.set_title(figure, f"Angle between adapting and keeping the source on {some}")
     return figure
 
@@ -192,7 +194,7 @@ def coverage(shown: Sequence[Pool]) -> Figure:
     if any(pool.values("probes", f"coverage_{part}") for pool in shown for part in PARTS):
         note += "; triangle: images alone; square: captions alone"
     figure.supxlabel(note, fontsize=7.5, color=layout.QUIET)
-    count = f"{len(shown)} shift{'s' if len(shown) != 1 else ''}"
+    count = amount(len(shown), "shift")
     layout.set_title(figure, f"Queries changed by {count}, and by how much")
     return figure
 

@@ -86,12 +86,14 @@ def forgetting_map(pools: Sequence[Pool]) -> Figure:
     still = [label for label in labels_of(adapting) if label not in moved]
     adapting = [pool for pool in adapting if pool.label in moved] or adapting
     squares = {
-        (pool.label, pool.first.place, "R@1"): (mean, f"{mean:+.1f}")
+        (pool.label, pool.first.place, "R@1"): (mean, f"{mean:+.1f}" + "+" * (pool.missing > 0))
         for pool in adapting
         if math.isfinite(mean := pool.mean("metrics", "forgetting"))
     }
-    note = f"no change anywhere: {', '.join(still)}" if moved and still else ""
-    return _by_benchmark(adapting, squares, "Clean R@1 after the stream minus before", note)
+    notes = [f"no change anywhere: {', '.join(still)}"] if moved and still else []
+    notes += ["+: cells are missing"] if any(pool.missing for pool in adapting) else []
+    title = "Clean R@1 after the stream minus before"
+    return _by_benchmark(adapting, squares, title, "; ".join(notes))
 
 
 def _difference(pool: Pool, metric: str = "R@1") -> _Square | None:

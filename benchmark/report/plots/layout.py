@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmark.cell import CLEAN
-from benchmark.report.pools import Pool, changed_nothing, labels_of
+from benchmark.report.pools import Pool, changed_nothing, grouped, labels_of
 from benchmark.report.results import NOTHING, Setting, numbered
 from benchmark.report.results import place_names as named_places
 from benchmark.report.style import LOOKS as LOOKS
@@ -203,6 +203,27 @@ def colour_bar(figure: Figure, image: Any, axes: Any, label: str, **form: Any) -
     bar = figure.colorbar(image, ax=axes, **form)
     bar.set_label(label)
     bar.outline.set_visible(False)
+
+
+MISSING = "+: some of its cells are missing"
+
+
+def marked(figure: Figure, labels: Sequence[str], lacking: Container[str]) -> list[str]:
+    """The methods' names, with a plus, said below, where cells are missing that others have."""
+    names = [shown(label) + " +" * (label in lacking) for label in labels]
+    if any(label in lacking for label in labels):
+        figure.supxlabel(MISSING, fontsize=7.5, color=QUIET)
+    return names
+
+
+def lacking(pools: Sequence[Pool]) -> set[str]:
+    """Methods that lack cells which another one of these pools has."""
+    own = {
+        label: {(c.setting, c.seed) for p in same for c in p.done}
+        for label, same in grouped(pools, lambda pool: pool.label).items()
+    }
+    every = set().union(*own.values())
+    return {label for label, cells in own.items() if cells < every}
 
 
 def set_title(figure: Figure, title: str) -> None:

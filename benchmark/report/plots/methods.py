@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import fmean, geometric_mean
+from statistics import fmean
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -17,8 +17,6 @@ from benchmark.report.plots import layout
 from benchmark.report.pools import Pool, changed_nothing, labels_of
 from benchmark.report.results import NOTHING, Setting
 from benchmark.report.verdict import MethodSummary
-
-MISSING = "+: some of its cells are missing"
 
 
 @mpl.rc_context(layout.RC)
@@ -59,15 +57,9 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
     axes[1].set_xlabel("clean R@1, after\nminus before (points)")
     axes[2].set_xlabel("ms per query,\ntimes source")
     lacking = {label for label, (row, _) in known.items() if row.cells_missing}
-    names = [
-        layout.shown(label) + " +" * (label in lacking) if label in known else label
-        for label in lines
-    ]
-    layout.name_bars(axes, names, 30)
+    layout.name_bars(axes, layout.marked(figure, lines, lacking), 30)
     for tick, label in zip(axes[0].get_yticklabels(), lines, strict=True):
         tick.set_fontweight("normal" if label in known else "bold")
-    if lacking:
-        figure.supxlabel(MISSING, fontsize=7.5, color=layout.QUIET)
     if changed_nothing(pool for row in rows for pool in row.pools):
         title = f"{title} ({NOTHING})"
     layout.set_title(figure, title)
@@ -113,7 +105,8 @@ def rank_diagram(ranking: Ranking, title: str = "") -> Figure:
     count = sum(rank - ranks[0] <= 2 * half for rank in ranks)
     axis.set_xlabel(
         f"average rank, bars: critical difference {2 * half:.2f}\n"
-        f"{count} of {len(ranks)} bars reach the grey band\n(the bar of the best method)"
+        f"{count} of {len(ranks)} bars reach{'es' * (count == 1)} the grey band\n"
+        "(the bar of the best method)"
     )
     layout.set_title(figure, title)
     return figure
@@ -170,7 +163,7 @@ def quality_and_cost(whole: Sequence[Pool]) -> Figure:
             axis.plot(
                 costs, gains, look.marker or "o", color=look.colour, markersize=3.5, alpha=0.3
             )
-        means.append((geometric_mean(costs), fmean(gains)))
+        means.append((fmean(costs), fmean(gains)))
     if means:
         steps = zip(*(means[i] for i in pareto(means)), strict=True)
         axis.step(*steps, where="post", color=layout.INK, linewidth=1.3, alpha=0.75, zorder=2)
@@ -182,17 +175,17 @@ def quality_and_cost(whole: Sequence[Pool]) -> Figure:
         layout.log_axis(axis, min(every), max(every))
     axis.margins(x=0.1, y=0.12)
     axis.grid(axis="both")
-    axis.set_xlabel("ms per query, as a multiple of source (line: Pareto front)")
     over = f", mean of {len(shared)} benchmarks" if len(shared) > 1 else ""
+    axis.set_xlabel(f"ms per query, as a multiple of source{over} (line: Pareto front)")
     axis.set_ylabel(f"R@1 against source (points){over}")
     nothing = f" ({NOTHING})" if changed_nothing(whole) else ""
     layout.set_title(figure, f"Quality against cost{nothing}")
     lacking = {p.label for p in whole if p.missing and p.first.place in shared}
-    if lacking:
-        figure.supxlabel(MISSING, fontsize=7.5, color=layout.QUIET)
     named = [
-        (*mean, label + " +" * (label in lacking), looks[label].colour)
-        for label, mean in zip(drawn, means, strict=True)
+        (*mean, name, looks[label].colour)
+        for label, name, mean in zip(
+            drawn, layout.marked(figure, drawn, lacking), means, strict=True
+        )
     ]
     name_points(figure, axis, named)
     return figure

@@ -206,7 +206,7 @@ def test_the_fingerprint_is_of_the_captions(tmp_path: Path, texts: RetrievalSet)
         (lambda rows: rows[1:], r"lacks 1 of 4 images of 'coco-c': COCO_val2014_0+1"),
         (
             lambda rows: [*rows, {"image": "val2014/other.jpg", "caption": ["a"]}],
-            "1 images that 'coco-c' does not have: other; expected the same set",
+            "1 image that 'coco-c' does not have: other; expected the same set",
         ),
         (
             lambda rows: [{**rows[0], "caption": rows[0]["caption"][:4]}, *rows[1:]],

@@ -166,7 +166,7 @@ class TestCommandLine:
         code, errors = failing(bench, "--shard", "1/9")
         assert (code, errors) == (
             2,
-            ["error: --shard 1/9: there are only 4 cells; ask for at most so many parts"],
+            ["error: --shard 1/9 of 4 cells: ask for at most so many parts"],
         )
 
     @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ def test_the_command_names_files_that_are_no_records(call: Call, folder: Path) -
     code, shown = call("--sample", "1")
     assert code == FAILED
     assert "foreign_0123456789abcdef.json is no readable record" in shown
-    assert "4 same bytes; 1 files are no good records" in shown
+    assert "4 same bytes; 1 file without a good record" in shown
 
 
 def test_the_command_refuses_what_makes_no_sense(call: Call) -> None:

@@ -249,10 +249,10 @@ def test_data_check_says_what_was_understood(tmp_path, monkeypatch, capsys):
     for problem in (
         "1 of 12 images of",
         "red.PNG",
-        "1 captions occur twice",
-        "1 images have the content of another, such as 'pics/pink.png' and 'pics/grey.png'",
+        "1 caption given twice",
+        "images with the content of another: 1, such as 'pics/pink.png' and 'pics/grey.png'",
         "1 of 11 images are broken",
-        "1 pictures are to be shown turned (EXIF), such as 'pics/cyan.png'",
+        "1 picture to be shown turned (EXIF), such as 'pics/cyan.png'",
     ):
         assert problem in said
 

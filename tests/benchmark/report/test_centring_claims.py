@@ -97,6 +97,9 @@ def test_a_diverged_cell_never_enters_a_comparison() -> None:
     (claim,) = centring_claims(results)
     (part,) = [part for part in claim.parts if part.name.startswith("tcr -")]
     assert part.estimate.value == pytest.approx(-10.0)
+    told = {part.name.partition(" -")[0]: part.reason for part in claim.parts}
+    assert told["tcr"] == "1 cell missing; its centred twin: +10.0"
+    assert told["tcr[centred]"] == "1 cell missing"  # although it holds
 
 
 def test_without_the_control_nothing_is_claimed() -> None:

@@ -177,7 +177,7 @@ def test_many_benchmarks_share_a_panel_of_gain_against_relative_cost():
     axis = dict(plots.figures(shift_pools(results)))["cost.png"].axes[0]
     source, rest = (p.get_xydata()[0] for p in axis.lines if len(p.get_xdata()) == 1)
     assert list(source) == [1.0, 0.0]
-    assert list(rest) == pytest.approx([(4.0**6 * 16.0) ** (1 / 7), 25.0])
+    assert list(rest) == pytest.approx([(6 * 4.0 + 16.0) / 7, 25.0])
     assert axis.get_ylabel().endswith("mean of 7 benchmarks")
 
 
@@ -259,3 +259,23 @@ def test_a_method_that_lacks_cells_is_marked():
     drawn = plots.benchmark_map(benchmark_pools(results))
     assert texts_of(drawn.axes[0]) == ["(+0.0)", "(+0.0+)"]
     assert drawn.get_supxlabel().endswith("+: cells are missing")
+
+
+def test_every_figure_marks_a_method_that_lacks_cells():
+    probes = {"uniformity": 0.5, "gap": 0.5, "consistency": 0.5}
+    results = [
+        with_numbers(
+            cell(method, hits=[1, 0], seed=seed), probes=probes, metrics={"forgetting": -1.0}
+        )
+        for method, seeds in {"source": 2, "tcr": 2, "rest": 1}.items()
+        for seed in range(seeds)
+    ]
+    found = dict(plots.figures(shift_pools(results)))
+    for kind in ("shifts", "probes"):
+        figure = found[f"{kind}_mini-a.png"]
+        names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        assert names == ["source", "tcr", "rest +"]
+        assert figure.get_supxlabel() == "+: some of its cells are missing"
+    (legend,) = found["stream_mini-a.png"].legends
+    assert legend.get_title().get_text() == "cells missing: rest"
+    assert texts_of(found["forgetting.png"].axes[0]) == ["-1.0", "-1.0+"]

@@ -116,8 +116,8 @@ def test_a_method_that_collapsed_with_finite_numbers_is_named_and_counted(tmp_pa
     kept, lost = [1] + [0] * 19, [0] * 20
     cells = [cell("source", hits=[1] * 20), cell("rest", hits=kept), cell("tent", hits=lost)]
     board, said = written(stored(tmp_path, cells), caplog)
-    assert board.loc["tent", "note"] == "the method collapsed in 1 of 1 cells"
-    assert board.loc["rest", "note"] == "the method collapsed in 1 of 1 cells"
+    assert board.loc["tent", "note"] == "the method collapsed in 1 of 1 cell"
+    assert board.loc["rest", "note"] == "the method collapsed in 1 of 1 cell"
     assert board.loc["source", "note"] != board.loc["source", "note"]  # blank
     assert "tent / seed 0: the method collapsed: R@1 0.0 %, source 100.0 %" in said
     assert board.loc["tent", "R@1"] == 0.0, "it counts as what it is"

@@ -94,6 +94,7 @@ def test_two_shifts_data_sets_or_models_of_one_name_are_said_to_count_twice() ->
     one, other = (shifted(ShiftSpec("fog", 5, version=n), 90.0) for n in (1, 2))
     assert not problems(one)
     lines = problems([*one, *other, *shifted("fog", 90.0, data="d2", weights="w2")])
+    assert "means count each (average ranks: as one); for one alone use" in lines[0]
     assert [line.partition(", and means count each")[0] for line in lines] == [
         "mini-coco-c-image: 2 data sets of this name (data d1; data d2)",
         "mini-vit: 2 models of this name (weights w1; weights w2)",

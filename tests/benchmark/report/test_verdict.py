@@ -116,7 +116,7 @@ def test_the_difference_is_that_of_its_two_ends() -> None:
     ]
     line = verdict(benchmark_pools(cells))[0]
     assert "+75.0 points" in line
-    assert "from 0.0 to 75.0;" in line
+    assert "from 0.0 to 75.0 over all queries;" in line
 
 
 @pytest.mark.parametrize("other", [{"stream": StreamSpec(batch_size=4)}, {"weights": "w2"}])
@@ -188,4 +188,24 @@ def test_seeds_are_the_same_in_all_benchmarks_as_in_claims() -> None:
     assert gain is not None
     assert (gain.difference, gain.low, gain.high) == pytest.approx(
         (claimed.value, claimed.low, claimed.high)
+    )
+
+
+def test_gain_time_and_forgetting_are_means_over_the_same_queries() -> None:
+    rng, cells, rows = np.random.default_rng(1), [], []
+    for place, queries in enumerate((60, 20, 100)):
+        for seed in range(2):
+            hits, costs = rng.random((2, queries)) < [[0.3], [0.7]], rng.uniform(1, 9, 2)
+            forgot = float(rng.uniform(-9, 0))
+            for name, own, ms in zip(("source", "tcr"), hits, costs, strict=True):
+                facts = {"cost": {"ms_per_query": ms}, "metrics": {"forgetting": forgot}}
+                cells.append(cell(name, hits=own, benchmark=f"b{place}", seed=seed, **facts))
+            rows += [(*of_query, *costs, forgot) for of_query in hits.T]
+    before, after, base, own, forgot = np.mean(rows, axis=0)
+    gain, price, _ = verdict(benchmark_pools(cells))
+    assert f"R@1 {100 * (after - before):+.1f} points against" in gain
+    assert f"from {100 * before:.1f} to {100 * after:.1f} over all queries; ahead" in gain
+    assert price == (
+        f"It takes {own:.1f} ms a query instead of {base:.1f}, {own / base:.1f} times as long, "
+        f"and R@1 on clean queries changes by {forgot:+.1f} points."
     )

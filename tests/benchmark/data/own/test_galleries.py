@@ -111,7 +111,7 @@ def test_columns_and_splits_of_either_table(tmp_path: Path) -> None:
         ("q0 red\n", r"line 1: expected 'query 0 item grade'"),
         ("q0 0 red much\n", r"line 1: expected 'query 0 item grade'"),
         ("q0 0 red inf\n", r"line 1: expected 'query 0 item grade'"),
-        ("q0 0 red 1\n", r"2 of 3 queries .* no relevant gallery item: q1, q2"),
+        ("q0 0 red 1\n", r"no relevant gallery item for 2 of 3 queries .*: q1, q2"),
     ],
 )
 def test_qrels_that_are_wrong(tmp_path: Path, qrels: str, expected: str) -> None:

@@ -104,4 +104,4 @@ def test_lines_of_a_caption_are_said(tmp_path: Path) -> None:
     assert load_own_set(shard, "t2i").queries[0] == "a red wall\nred!"
     report = check_own(OwnSource(str(shard)), lambda items, _: items)
     (problem,) = report.problems
-    assert problem.startswith(r"12 captions have several lines, such as 'a red wall\nred!'; each")
+    assert problem.startswith(r"12 captions with several lines, such as 'a red wall\nred!'; each")

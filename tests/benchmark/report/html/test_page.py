@@ -183,7 +183,7 @@ def test_tables_hold_the_leaderboard_s_numbers_rounded_as_they_are_shown(parsed)
             if np.isnan(value):
                 assert row[name] is None
             elif name == "p":
-                assert row[name] == (0 if value < 0.001 else float(f"{value:.3f}"))
+                assert row[name] == float(f"{value:.3g}")
             else:
                 assert f"{row[name]:.1f}" == f"{value:.1f}"
 
