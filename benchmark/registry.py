@@ -356,10 +356,17 @@ _MODULES = {
 }
 """Where backbones are loaded, if not in backbones/ by their name."""
 
+_MODELS = {
+    **{"mini": "base flickr people-cuhk people-icfg", "mini-composed": "cirr fiq"},
+    **{"person_search": "irra irra-cuhk irra-icfg", "mini-clips": "", "cav_mae": ""},
+}
+"""The models of backbones that have their own alone."""
+
 _BACKBONES = {
     name: {
         "target": f"benchmark.{_MODULES.get(name, f'backbones.{name}')}:load",
         "modalities": tuple(sides.split()),
+        **({"models": tuple(_MODELS[name].split())} if name in _MODELS else {}),
         "summary": summary,
     }
     for line in """\

@@ -267,10 +267,17 @@ def check_alone(encode: Callable[[Tensor], Tensor], batch: Tensor, rows: Tensor)
 
 
 def fingerprint(facts: Mapping[str, Any], model: nn.Module, extra: Iterable[bytes] = ()) -> str:
-    """16 hex digits over facts, every weight of a model, and extra content (a vocabulary)."""
+    """16 hex digits over facts, every weight of a model, and extra content (a vocabulary).
+
+    Raises:
+        WeightsError: a weight is NaN or infinite. Rows need not be: masked attention hides it.
+    """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for key, value in sorted(model.state_dict().items()):
         array = value.detach().to("cpu", torch.float32).contiguous().numpy()
+        if key in learnt and not np.isfinite(array).all():
+            raise WeightsError(f"the weights hold NaN or infinity (in {key!r}): they are damaged")
         digest.update(f"{key}{array.shape}".encode())
         digest.update(array.reshape(-1).data)
     for content in extra:

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video, kaldi_fbank
 from benchmark.backbones.base import TwoTowers, image_transform
-from benchmark.backbones.places import parted
+from benchmark.backbones.places import check_name, parted
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
-from benchmark.errors import ConfigError, WeightsError
+from benchmark.errors import WeightsError
 from methods.base import QueryEncoder
 
 logger = logging.getLogger(__name__)
@@ -137,10 +137,10 @@ def load(spec: BackboneSpec) -> TwoTowers:
 
     Raises:
         WeightsError: no such file, unreadable, or weights of another model.
-        ConfigError: unknown model or transform.
+        ConfigError: unknown transform.
+        UnknownNameError: it has but one model.
     """
-    if spec.model:
-        raise ConfigError(f"unknown CAV-MAE model {spec.model!r}; leave it out (MODEL=cav_mae)")
+    check_name("cav_mae", spec.model)
     path, part = parted(spec.pretrained)
     if not spec.pretrained:
         raise WeightsError(f"CAV-MAE needs weights; {_WEIGHTS_WANTED}")

@@ -37,6 +37,9 @@ WEIGHT_FILES = (
 _HUB_FILES = (WEIGHT_FILES[0], WEIGHT_FILES[2])
 """Weight files of a hub model whose tag names none, in open_clip's order."""
 
+FRACTIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of weights that are read; of others (int8, float8) the scale is not known."""
+
 _OPENAI_ONLY = ("input_resolution", "context_length", "vocab_size")
 """Entries that OpenAI's own checkpoints carry beside the weights, and nobody else's."""
 
@@ -206,7 +209,7 @@ def difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str
 def _of_one_kind(wanted: Tensor, found: Tensor) -> bool:
     """Whether both hold fractions, or both whole numbers, and the second can be copied."""
     plain = found.layout is torch.strided and not found.is_meta and not found.is_quantized
-    return plain and wanted.is_floating_point() == found.is_floating_point()
+    return plain and wanted.is_floating_point() == (found.dtype in FRACTIONS)
 
 
 def tokenizer_content(tokenizer: Any) -> bytes:

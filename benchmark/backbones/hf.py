@@ -124,7 +124,8 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
             "encoder: it has no get_text_features beside get_image_features or get_audio_features"
         )
     state = read_folder(folder, WEIGHT_FILES)
-    whole = [key for key in state if key.endswith("weight") and not state[key].is_floating_point()]
+    fractions = checkpoint.FRACTIONS
+    whole = [key for key in state if key.endswith("weight") and state[key].dtype not in fractions]
     if whole or getattr(config, "quantization_config", None):
         such = f"such as {whole[0]!r}" if whole else f"'quantization_config' in {CONFIG_FILE}"
         raise WeightsError(
@@ -147,7 +148,8 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
                 "save_pretrained writes them"
             ) from None
     for fault in list(found["mismatched_keys"]):  # a scalar in some releases, one element in others
-        if (value := state[fault[0]]).numel() == 1 == model.get_parameter(fault[0]).numel():
+        value = state.get(fault[0], torch.empty(0))  # transformers renames some
+        if value.numel() == 1 == model.get_parameter(fault[0]).numel():
             nn.init.constant_(model.get_parameter(fault[0]), float(value))
             found["mismatched_keys"].remove(fault)
     lacking = sorted(found["missing_keys"]) + [str(k[0]) for k in found["mismatched_keys"]]

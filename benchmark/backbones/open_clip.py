@@ -19,6 +19,7 @@ from benchmark.backbones import checkpoint
 from benchmark.backbones.base import image_transform
 from benchmark.backbones.places import (
     CONFIG_FILE,
+    LOCAL_DIR,
     PART,
     checked_config,
     model_folder,
@@ -29,9 +30,6 @@ from benchmark.backbones.towers import OpenClipBackbone, image_tower, text_tower
 from benchmark.cell import BackboneSpec
 from benchmark.errors import UnknownNameError, WeightsError, did_you_mean, reason_of
 from methods.base import QueryEncoder
-
-LOCAL_DIR = "local-dir:"
-"""Prefix of a model name that means a folder, as in open_clip."""
 
 HUB = "hf-hub:"
 """Prefix of a model name that means a model of open_clip's form on the hub."""

@@ -25,11 +25,11 @@ from torch import Tensor
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import Staged, resized, staged
 from benchmark.backbones.open_clip import build_model
-from benchmark.backbones.places import parted
+from benchmark.backbones.places import check_name, parted
 from benchmark.backbones.towers import OpenClipBackbone
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
-from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
+from benchmark.errors import ConfigError, WeightsError
 
 logger = logging.getLogger(__name__)
 
@@ -124,11 +124,7 @@ def person_tokenizer(context_length: int = 77) -> Any:
 
 def _file(spec: BackboneSpec) -> tuple[Path, str]:
     """The checkpoint, and the entry of it that the user names."""
-    if spec.model and spec.model not in MODELS:
-        raise UnknownNameError(
-            f"unknown person-search model {spec.model!r}{did_you_mean(spec.model, MODELS)}; "
-            f"known: {', '.join(MODELS)}, each with PRETRAINED=/path/to/checkpoint.pth"
-        )
+    check_name("person_search", spec.model)
     what = MODELS[spec.model or "irra"]
     if not spec.pretrained:
         raise WeightsError(

@@ -14,10 +14,14 @@ from typing import Any
 
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
-from benchmark.errors import WeightsError, reason_of, shown
+from benchmark.errors import UnknownNameError, WeightsError, did_you_mean, reason_of, shown
+from benchmark.registry import BACKBONES
 
 CONFIG_FILE = "open_clip_config.json"
 """Of a model folder in open_clip's form."""
+
+LOCAL_DIR = "local-dir:"
+"""Prefix of a model name that means a folder, as in open_clip."""
 
 _BY_NAME = ("open_clip", "weighted_sum")
 """Loaders whose model is a name and whose weights may be a tag."""
@@ -51,6 +55,36 @@ def parted(place: str) -> tuple[Path, str]:
     return (user_path(file), part) if mark and not whole.exists() else (whole, "")
 
 
+def check_name(loader: str, model: str) -> None:
+    """Refuses a model that a backbone with models of its own does not have.
+
+    Raises:
+        UnknownNameError: says which there are.
+    """
+    models = BACKBONES.info(loader).facts.get("models") if loader in BACKBONES else None
+    if models is None or model in ("", *models):
+        return
+    there = f"there are {', '.join(models)}" if models else f"it has one, so say {loader} alone"
+    raise UnknownNameError(
+        f"unknown model {model!r} of {loader}{did_you_mean(model, models)}; {there}"
+    )
+
+
+def check_path(spec: BackboneSpec) -> None:
+    """Refuses a path at which nothing lies; of what may be a name on a hub nothing is known.
+
+    Raises:
+        WeightsError: says which.
+    """
+    model = _SHARE.sub("", spec.model) if spec.loader == "weighted_sum" else spec.model
+    for given in (model, spec.pretrained):
+        path, _ = parted(given.removeprefix(LOCAL_DIR))
+        if given.startswith((LOCAL_DIR, "/", "./", "../", "~")) and not path.exists():
+            raise WeightsError(
+                f"there is no file or folder {path}; expected one for the backbone {spec.loader}"
+            )
+
+
 def weight_files(spec: BackboneSpec) -> list[Path]:
     """The files that a backbone's fingerprint depends on, all of a folder's, sorted.
 
@@ -69,8 +103,8 @@ def _places(spec: BackboneSpec) -> list[Path]:
     model, given = spec.model, parted(spec.pretrained)[0] if spec.pretrained else None
     if spec.loader == "weighted_sum":
         model = _SHARE.sub("", model)
-    if model.startswith("local-dir:"):
-        given, _ = parted(model.removeprefix("local-dir:"))
+    if model.startswith(LOCAL_DIR):
+        given, _ = parted(model.removeprefix(LOCAL_DIR))
         return [given, *_described_elsewhere(given)]
     if given is not None and given.is_dir():
         return [given, *_described_elsewhere(given)]

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.backbones.places import LOCAL_DIR, check_name, check_path
 from benchmark.cell import CLEAN, SOURCE, BackboneSpec, Cell
 from benchmark.config.files import user_path
 from benchmark.config.run import OF_TABLES, BenchConfig, Traced
@@ -73,16 +74,23 @@ def fitting_shifts(card: BenchmarkCard) -> str:
 
 
 def check_model(backbone: BackboneSpec) -> None:
-    """Refuses a plain model name that open_clip does not know; does not import open_clip.
+    """Refuses a model that there is not; does not import open_clip, and asks no hub.
 
     Raises:
-        UnknownNameError: no such model.
+        QueryShiftError: no such name, or nothing at that path.
     """
     name = backbone.model
-    if backbone.loader != "open_clip" or not name or set(name) & set(":/"):
+    check_name(backbone.loader, name)
+    check_path(backbone)
+    if backbone.loader == "weighted_sum":
+        from benchmark.backbones.composed import split_weight  # imports torch
+
+        name, _ = split_weight(name)
+    elif backbone.loader != "open_clip":
         return
-    known = open_clip_models()
-    if known and name not in known:
+    given, known = backbone.pretrained, open_clip_models()
+    foreign = name.startswith((LOCAL_DIR, "hf-hub:")) or (given and user_path(given).is_dir())
+    if name and known and not foreign and name.replace("/", "-") not in known:
         raise UnknownNameError(
             f"unknown open_clip model {name!r}{did_you_mean(name, [*BACKBONES.names(), *known])} "
             "(or give a backbone, backbone:model, or local-dir:/path)"

@@ -30,7 +30,6 @@ from benchmark.evaluation.stream import MIXING, check_stream, summary
 from benchmark.planning.compatibility import (
     Selection,
     check_effects,
-    check_model,
     facts,
     select,
     why_not,
@@ -225,7 +224,6 @@ def _block(settings: Mapping[str, Traced], *, strict: bool) -> Iterator[Planned]
         for own, where in models:
             with located(where):
                 backbone = backbone_spec(card.backbone, own)
-                check_model(backbone)
             unable, row = why_not(card, backbone), card.row or card.id
             for stream, shift, problem in _with_shifts(alone, own, card, shifts):
                 reason = unable or problem

@@ -40,7 +40,7 @@ from benchmark.data.card import BenchmarkCard
 from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError, did_you_mean
 from benchmark.evaluation.callbacks import log_folder
 from benchmark.evaluation.stream import MIXING, check_kind, check_stream
-from benchmark.planning.compatibility import ALL, facts, load_suite, why_not
+from benchmark.planning.compatibility import ALL, check_model, facts, load_suite, why_not
 from benchmark.registry import BACKBONES, BUILTIN, METHODS, SHIFTS
 from shifts.base import ShiftError
 
@@ -124,6 +124,9 @@ def backbone_spec(default: BackboneSpec, config: BenchConfig) -> BackboneSpec:
     ``model`` may be the name of a backbone ("blip", a plugin's), that with a model of its own
     ("blip:Salesforce/blip-itm-base-coco"), or a model: of the benchmark's own backbone, or an
     open_clip model where that is the embedded one.
+
+    Raises:
+        QueryShiftError: no such model, device or precision.
     """
     spec = replace(default, device=device_name(config.device))
     if config.model not in ("", OWN_BACKBONE):
@@ -144,6 +147,7 @@ def backbone_spec(default: BackboneSpec, config: BenchConfig) -> BackboneSpec:
         from benchmark.backbones.precision import check_precision  # imports torch
 
         check_precision(config.precision, spec.device)
+    check_model(spec)
     return replace(spec, precision=config.precision, compile=config.compile)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate
 from benchmark.backbones.base import Staged, TwoTowers, fingerprint
+from benchmark.backbones.places import check_name
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError
@@ -271,11 +272,9 @@ def load(spec: BackboneSpec) -> TwoTowers:
         ConfigError: the specification names a model or weights of its own.
         WeightsError: the shipped file is missing or damaged.
     """
-    if spec.model or spec.pretrained:
-        raise ConfigError(
-            "the mini-clips backbone has one set of weights, its own; leave MODEL and PRETRAINED "
-            "empty"
-        )
+    check_name("mini-clips", spec.model)
+    if spec.pretrained:
+        raise ConfigError("the mini-clips backbone has weights of its own; leave PRETRAINED empty")
     return load_weights(WEIGHTS / WEIGHTS_FILE, spec.device)
 
 

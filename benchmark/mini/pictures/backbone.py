@@ -19,19 +19,19 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.backbones.base import fingerprint, image_transform
-from benchmark.backbones.places import CONFIG_FILE
+from benchmark.backbones.places import CONFIG_FILE, check_name
 from benchmark.backbones.towers import OpenClipBackbone
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
-from benchmark.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean, reason_of
+from benchmark.errors import ConfigError, WeightsError, reason_of
+from benchmark.registry import BACKBONES
 
 if TYPE_CHECKING:
     from open_clip.tokenizer import SimpleTokenizer
 
 NAME = "mini-clip"
 
-ENCODERS = ("base", "flickr", "people-cuhk", "people-icfg")
-"""The shipped encoders of pictures and captions."""
+ENCODERS: tuple[str, ...] = BACKBONES.info("mini").facts["models"]
 
 
 class _Norm(nn.LayerNorm):
@@ -147,11 +147,7 @@ def load(spec: BackboneSpec) -> MiniClip:
             "the mini backbone has weights of its own; for PRETRAINED use the open_clip backbone "
             "(SUITE=paper)"
         )
-    if spec.model and spec.model not in ENCODERS:
-        raise UnknownNameError(
-            f"unknown mini encoder {spec.model!r}{did_you_mean(spec.model, ENCODERS)}; there are "
-            f"{', '.join(ENCODERS)}; for other models use the open_clip backbone (SUITE=paper)"
-        )
+    check_name("mini", spec.model)
     folder = weights_folder(spec.model)
     model, config, stated, vocabulary = _read(folder)
     stated |= OTHERWISE

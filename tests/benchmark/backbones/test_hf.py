@@ -169,8 +169,13 @@ def test_weights_that_do_not_fill_the_model(tmp_path: Path) -> None:
         said = r"not fill its CLIPModel: 1 entries .*text_projection"
         with pytest.raises(WeightsError, match=said):
             loaded(folder)
-    save_file(state | {"text_projection.weight": whole.to(torch.int8)}, file, {"format": "pt"})
-    with pytest.raises(WeightsError, match=r"quantised \(such as 'text_projection.weight'"):
+    for kind in (torch.int8, torch.float8_e4m3fn):
+        save_file(state | {"text_projection.weight": whole.to(kind)}, file, {"format": "pt"})
+        with pytest.raises(WeightsError, match=r"quantised \(such as 'text_projection.weight'"):
+            loaded(folder)
+    key = "vision_model.encoder.layers.0.self_attn.k_proj.bias"
+    save_file(state | {"text_projection.weight": whole, key: torch.full((16,), torch.nan)}, file)
+    with pytest.raises(WeightsError, match=f"hold NaN or infinity .in .*{key}"):
         loaded(folder)
     file.write_bytes(b"version https://git-lfs.github.com/spec/v1")
     with pytest.raises(WeightsError, match="git lfs pull"):

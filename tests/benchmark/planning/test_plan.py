@@ -7,14 +7,17 @@ from itertools import groupby
 
 import pytest
 
+from benchmark.backbones import person_search
 from benchmark.cell import BackboneSpec
 from benchmark.config.run import BenchConfig
 from benchmark.data.card import load_suite
-from benchmark.errors import ConfigError, UnknownNameError
+from benchmark.errors import ConfigError, QueryShiftError, UnknownNameError
+from benchmark.mini.composed.backbone import COMBINERS
+from benchmark.mini.pictures.backbone import WEIGHTS
 from benchmark.planning.compatibility import select
 from benchmark.planning.plan import run_name
 from benchmark.planning.specs import backbone_spec, device_name
-from benchmark.registry import METHODS
+from benchmark.registry import BACKBONES, METHODS
 from tests.benchmark.fakes import plan
 
 
@@ -214,13 +217,50 @@ REAL = BackboneSpec(loader="open_clip", model="ViT-B-16-quickgelu", pretrained="
         (REAL, {}, ("open_clip", "ViT-B-16-quickgelu", "openai")),
         (REAL, {"model": "mini"}, ("mini", "", "")),
         (REAL, {"model": "ViT-B-32"}, ("open_clip", "ViT-B-32", "")),
-        (REAL, {"pretrained": "/w.pt"}, ("open_clip", REAL.model, "/w.pt")),
+        (REAL, {"pretrained": "w.pt"}, ("open_clip", REAL.model, "w.pt")),
+        (REAL, {"model": "ViT-B/32"}, ("open_clip", "ViT-B/32", "")),
+        (REAL, {"model": "mine", "pretrained": "/tmp"}, ("open_clip", "mine", "/tmp")),
+        (EMBEDDED, {"model": "mini:flickr"}, ("mini", "flickr", "")),
+        (EMBEDDED, {"model": "weighted_sum:ViT-B-32@0.4"}, ("weighted_sum", "ViT-B-32@0.4", "")),
+        (EMBEDDED, {"model": "blip:Salesforce/x"}, ("blip", "Salesforce/x", "")),
+        (EMBEDDED, {"model": "hf:/tmp"}, ("hf", "/tmp", "")),
     ],
 )
 def test_a_models_own_weights_go_with_it(default, settings, expected):
     config = BenchConfig(device="cpu", **settings)
     spec = backbone_spec(default, config)
     assert (spec.loader, spec.model, spec.pretrained) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "said"),
+    [
+        ("mini:flicker", "", "unknown model 'flicker' of mini; did you mean 'flickr'; there are"),
+        ("mini-clips:x", "", "it has one, so say mini-clips alone"),
+        ("mini-composed:cir", "", "did you mean 'cirr'"),
+        ("cav_mae:x", "", "it has one, so say cav_mae alone"),
+        ("person_search:irra-icgf", "", "did you mean 'irra-icfg'"),
+        ("open_clip:ViT-B/33", "", "unknown open_clip model 'ViT-B/33'"),
+        ("weighted_sum:ViT-B-33@0.4", "", "unknown open_clip model 'ViT-B-33'"),
+        ("weighted_sum:ViT-B-32@1.4", "", "weight of the reference image is 1.4"),
+        ("hf:/none", "", "there is no file or folder /none; .* backbone hf"),
+        ("weighted_sum:local-dir:none@0.4", "", "there is no file or folder none"),
+        ("blip:~/none", "", "there is no file or folder /.*/none"),
+        ("ViT-B-32", "/none.pt#ema", "there is no file or folder /none.pt"),
+    ],
+)
+def test_a_model_that_there_is_not_is_refused_while_planning(model, pretrained, said):
+    config = BenchConfig(device="cpu", model=model, pretrained=pretrained)
+    with pytest.raises(QueryShiftError, match=said):
+        backbone_spec(EMBEDDED, config)
+
+
+def test_backbones_with_models_of_their_own():
+    for name, models in (("person_search", person_search.MODELS), ("mini-composed", COMBINERS)):
+        assert set(BACKBONES.info(name).facts["models"]) == set(models)
+    folders = {path.name for path in WEIGHTS.iterdir() if path.is_dir()}
+    folders -= {"clips", *(f"composed-{name}" for name in COMBINERS)}
+    assert set(BACKBONES.info("mini").facts["models"]) == {"base", *folders}
 
 
 @pytest.mark.parametrize(
