@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import checkpoint
 from benchmark.backbones.base import TwoTowers, image_transform
-from benchmark.backbones.places import model_folder, parted, read_config
+from benchmark.backbones.places import model_folder, parted, read_config, refuse_pointers
 from benchmark.backbones.weight_file import read_weights
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
@@ -130,6 +130,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
     what = "the blip backbone runs BLIP with transformers"
     package = import_extra("transformers", "blip", what, WeightsError)
     folder, weights, part = _sources(spec)
+    refuse_pointers(folder)
     config, model = _build(package, folder)
     tokenizer = _tokenizer(package, folder, config)
     vision = config.vision_config

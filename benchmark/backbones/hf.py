@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio
 from benchmark.backbones.base import TwoTowers, image_transform
-from benchmark.backbones.places import fetched, refuse_code, stable
+from benchmark.backbones.places import fetched, refuse_code, refuse_pointers, stable
 from benchmark.backbones.towers import PackedTower, Prepare, TextFeatures, own_part
 from benchmark.backbones.weight_file import read_folder
 from benchmark.cell import BackboneSpec
@@ -65,6 +65,7 @@ def load(spec: BackboneSpec) -> TwoTowers:
         ConfigError: nothing named, or an unknown transform.
     """
     folder = _folder(spec.pretrained or spec.model)
+    refuse_pointers(folder)
     for name in _MAY_NAME_CODE:
         refuse_code(folder / name)
     what = "models of the form hf: need transformers"

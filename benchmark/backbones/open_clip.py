@@ -25,6 +25,7 @@ from benchmark.backbones.places import (
     model_folder,
     parted,
     read_config,
+    refuse_pointers,
 )
 from benchmark.backbones.towers import OpenClipBackbone, image_tower, text_tower
 from benchmark.cell import BackboneSpec
@@ -133,6 +134,7 @@ def _named(spec: BackboneSpec) -> _Found:
             f"{folder} is not a model folder: {CONFIG_FILE} is missing; expected it beside one of "
             f"{', '.join(checkpoint.WEIGHT_FILES)}"
         )
+    refuse_pointers(folder)
     keys = ("model_cfg", "model_cfg.embed_dim", "model_cfg.vision_cfg", "model_cfg.text_cfg")
     facts = read_config(folder / CONFIG_FILE, "a model configuration", keys)
     if weights is not None and not weights.is_file():

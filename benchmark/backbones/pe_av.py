@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio, checked_video
 from benchmark.backbones.base import TwoTowers, image_transform
-from benchmark.backbones.places import model_folder, stable
+from benchmark.backbones.places import model_folder, refuse_pointers, stable
 from benchmark.backbones.weight_file import read_folder
 from benchmark.cell import BackboneSpec
 from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of
@@ -97,6 +97,7 @@ def load(spec: BackboneSpec, *, seconds: float = SECONDS, frames: int = FRAMES) 
         f"{WEIGHTS_FILE}, or one of {', '.join(RELEASED)}"
     )
     folder = model_folder(source, expected, ["*.json"], ["*.safetensors"])
+    refuse_pointers(folder)
     config = read_config(folder)
     try:
         towers = build_towers(config)

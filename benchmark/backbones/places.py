@@ -40,6 +40,11 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 _VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
 
+POINTER = b"version https://git-lfs"
+"""How a file begins that Git LFS has not fetched."""
+
+POINTED = "is a pointer of Git LFS and not the file itself: git lfs pull"
+
 PART = "#"
 """Between a file and the entry that the user wants of it."""
 
@@ -193,6 +198,20 @@ def checked_config(config: Mapping[str, Any], folder: Path) -> tuple[dict[str, A
     return {**config, "text_cfg": {**config["text_cfg"], "hf_model_name": str(file.parent)}}, [
         content
     ]
+
+
+def refuse_pointers(folder: Path) -> None:
+    """Refuses pointers of Git LFS beside the weights; as a vocabulary one would even load.
+
+    Raises:
+        WeightsError: says which file.
+    """
+    for file in sorted(folder.iterdir() if folder.is_dir() else ()):
+        if file.suffix in (".json", ".txt", ".model", ".gz") and file.is_file():
+            with file.open("rb") as opened:
+                head = opened.read(len(POINTER))
+            if head == POINTER:
+                raise WeightsError(f"{file} {POINTED}")
 
 
 def refuse_code(file: Path) -> None:

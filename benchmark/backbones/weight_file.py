@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmark.backbones.places import PART, read_config
+from benchmark.backbones.places import PART, POINTED, POINTER, read_config
 from benchmark.errors import WeightsError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -134,8 +134,8 @@ def _head(path: Path) -> bytes:
     said = ""
     if not head:
         said = "is empty: fetch it again"
-    elif head.startswith(b"version https://git-lfs"):
-        said = "is a pointer of Git LFS and not the file itself: git lfs pull"
+    elif head.startswith(POINTER):
+        said = POINTED
     elif head.lstrip()[:1] in (b"<", b"{"):
         said = f"is a text and no weights (it begins {head[:20].decode(errors='replace')!r})"
     if said:

@@ -177,9 +177,15 @@ def test_weights_that_do_not_fill_the_model(tmp_path: Path) -> None:
     save_file(state | {"text_projection.weight": whole, key: torch.full((16,), torch.nan)}, file)
     with pytest.raises(WeightsError, match=f"hold NaN or infinity .in .*{key}"):
         loaded(folder)
-    file.write_bytes(b"version https://git-lfs.github.com/spec/v1")
-    with pytest.raises(WeightsError, match="git lfs pull"):
-        loaded(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "tokenizer.json", "vocab.txt", "spiece.model"]
+)
+def test_a_pointer_of_git_lfs(tmp_path: Path, name: str) -> None:
+    (save(tmp_path, "clip") / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(WeightsError, match=f"{name} is a pointer of Git LFS .* git lfs pull"):
+        loaded(tmp_path)
 
 
 def test_a_scale_of_one_element(tmp_path: Path) -> None:
