@@ -84,10 +84,8 @@ def load(spec: BackboneSpec) -> TwoTowers:
     item = {name: value[None] for name, value in item.items()}
     half = own_part(model, _SIDES[media], item)
     packed = PackedTower(half, _SIDES[media], item)
-    towers = {
-        media: packed,
-        "text": TextFeatures(own_part(model, "get_text_features", example), example),
-    }
+    words = TextFeatures(own_part(model, "get_text_features", example), example)
+    towers = {media: packed, "text": words}
     scale = _logit_scale(model)
     facts = {
         "loader": "hf",
@@ -97,6 +95,8 @@ def load(spec: BackboneSpec) -> TwoTowers:
         "transform": spec.transform,
         "logit_scale": f"{scale:.6g}",  # in neither tower, and methods compute with it
     }
+    if words.adaptable is not words.model:
+        facts["adaptable"] = "the text's blocks"
     return TwoTowers(
         towers,
         {media: packed.prepared(prepare), "text": text},
@@ -251,7 +251,7 @@ def _audio_inputs(
 
 def _text_inputs(
     library: Any, folder: Path, model: Any, whole: Any
-) -> tuple[Any, list[str], int, Callable[[str], Tensor]]:
+) -> tuple[Any, list[str], int | str, Callable[[str], Tensor]]:
     """The tokenizer; the model's inputs of texts; tokens; text -> (k, L) int64, a row for each."""
     tokenizer = _tokenizer(library, folder)
     accepted = inspect.signature(model.get_text_features).parameters
@@ -282,6 +282,9 @@ def _text_inputs(
             ) from None
         return torch.tensor([found[name] for name in names], dtype=torch.int64)
 
+    # SigLIP 2 is SigLIP with Gemma's tokenizer, which keeps capitals; it was trained without them.
+    if whole.model_type == "siglip" and "Gemma" in type(tokenizer).__name__:
+        return tokenizer, names, f"{length}, lower case", lambda text: prepare(text.lower())
     return tokenizer, names, length, prepare
 
 

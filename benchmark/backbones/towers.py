@@ -219,13 +219,19 @@ class TextFeatures(QueryEncoder):
     """Texts through ``get_text_features``; ``forward`` takes (B, k, L) int64, k inputs of L tokens.
 
     A batch is cut after its longest text where that leaves embeddings as they are, which is tried
-    out on one text.
+    out on one text. The norm that follows the last block is not adaptable, as in ``TextTower``.
     """
 
     def __init__(self, model: nn.Module, example: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.model, self.names = model, tuple(example)
         self.trims = "attention_mask" in self.names and self._may_trim(example)
+
+    @property
+    def adaptable(self) -> nn.Module:
+        text = getattr(self.model, "text_model", None)
+        last = hasattr(text, "final_layer_norm") or hasattr(text, "rms_norm")  # CLIP's form
+        return cast(nn.Module, text.encoder if last else self.model)  # type: ignore[union-attr]
 
     def forward(self, tokens: Tensor) -> Tensor:
         rows = {name: tokens[:, place] for place, name in enumerate(self.names)}

@@ -29,18 +29,18 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # transformers' own, on tiny 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 
 ADAPTED = {
-    "clip": (12, 10),
-    "siglip": (12, 10),
-    "siglip2": (12, 10),
-    "metaclip-2": (12, 10),
+    "clip": (12, 8),
+    "siglip": (12, 8),
+    "siglip2": (12, 8),
+    "metaclip-2": (12, 8),
     "altclip": (12, 12),
     "chinese-clip": (12, 10),
-    "clipseg": (12, 10),
+    "clipseg": (12, 8),
     "blip": (10, 10),
-    "owlvit": (12, 10),
-    "owlv2": (12, 10),
-    "aimv2": (6, 5),
-    "groupvit": (44, 12),
+    "owlvit": (12, 8),
+    "owlv2": (12, 8),
+    "aimv2": (6, 4),
+    "groupvit": (44, 8),
     "align": (42, 10),
 }
 """Family -> tensors of normalisation layers that adapt, of images and of texts."""
@@ -104,6 +104,17 @@ def test_a_text_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
     assert collated(model, "text", ["a wall"]).shape[-1] == 4
     both = rows(model, "text", "a wall", "the plain grey wall a red wall")
     torch.testing.assert_close(both[:1], rows(model, "text", "a wall"), atol=1e-5, rtol=0)
+
+
+def test_siglip_2_reads_texts_in_lower_case(tmp_path: Path) -> None:
+    from transformers import GemmaTokenizer
+
+    first = loaded(save(tmp_path, "siglip")).fingerprint
+    words = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *"aArRwW")
+    GemmaTokenizer({word: i for i, word in enumerate(words)}, []).save_pretrained(tmp_path)
+    model = loaded(tmp_path)
+    assert torch.equal(rows(model, "text", "A RaW"), rows(model, "text", "a raw"))
+    assert model.fingerprint != first
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
