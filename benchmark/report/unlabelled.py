@@ -18,7 +18,7 @@ from benchmark.cell import CLEAN, SOURCE, Status
 from benchmark.errors import amount
 from benchmark.report.display import data_table
 from benchmark.report.pools import shift_pools
-from benchmark.report.results import SECTIONS, CellResult, told_apart
+from benchmark.report.results import SECTIONS, CellResult, Setting, told_apart
 from benchmark.report.style import COLUMNS, Column
 
 FEW = 30
@@ -54,14 +54,13 @@ def unlabelled_frame(results: Iterable[CellResult]) -> pd.DataFrame:
         first ten as a set, differ from the unadapted model's; the same of clean queries after the
         stream (``clean_changed@k``), and of the queries before the shift (``shift_changed@k``);
         where the queries lie, and where the clean ones do (``clean_*``); cost; the expected gain
-        with its error, or why there is none.
+        with its error, or why there is none. Time and gain are against the same seeds' source.
     """
     pools = shift_pools(results)
-    sources = {pool.first.setting: pool.cells for pool in pools if pool.is_source}
-    rows = [
-        _row(pool.cells, sources.get(pool.first.setting, ())) | {"method": pool.label}
-        for pool in pools
-    ]
+    sources = {
+        (c.setting, c.seed): c for pool in pools if pool.is_source for c in _done(pool.cells)
+    }
+    rows = [_row(pool.cells, sources) | {"method": pool.label} for pool in pools]
     frame = pd.DataFrame(rows)
     if any(told := told_apart([pool.first for pool in pools], shifts=True)):
         frame["told_apart"] = told
@@ -102,9 +101,16 @@ def unlabelled_verdict(results: Iterable[CellResult]) -> list[str]:
     return [_shift_line(source), _change_line(done), _open_line(done)]
 
 
-def _row(cells: Sequence[CellResult], source: Sequence[CellResult]) -> dict[str, object]:
-    first = cells[0]
-    done = [cell for cell in cells if cell.record.status is Status.DONE]
+def _done(cells: Iterable[CellResult]) -> list[CellResult]:
+    return [cell for cell in cells if cell.record.status is Status.DONE]
+
+
+def _row(
+    cells: Sequence[CellResult], sources: Mapping[tuple[Setting, int], CellResult]
+) -> dict[str, object]:
+    first, done = cells[0], _done(cells)
+    paired = [cell for cell in done if (cell.setting, cell.seed) in sources]
+    source = [sources[cell.setting, cell.seed] for cell in paired]
     row: dict[str, object] = {
         "benchmark": first.benchmark,
         "backbone": first.backbone,
@@ -124,12 +130,12 @@ def _row(cells: Sequence[CellResult], source: Sequence[CellResult]) -> dict[str,
         row |= {name: _mean(done, section, name) for name in names}
     ours, before = (
         {n: value for n in _PROBES if math.isfinite(value := _mean(of, "probes", n))}
-        for of in (done, source)
+        for of in (paired, source)
     )
-    times = [_mean(of, "cost", "ms_per_query") for of in (done, source)]
+    times = [_mean(of, "cost", "ms_per_query") for of in (paired, source)]
     row["ms_per_query_ratio"] = times[0] / times[1]
-    asked = done and source and first.method != SOURCE
-    changed = _mean(done, "metrics", "changed@1")
+    asked = paired and first.method != SOURCE
+    changed = _mean(paired, "metrics", "changed@1")
     return row | (expected(first.method, ours, before, changed) if asked else Gain())._asdict()
 
 
