@@ -32,7 +32,6 @@ _MEASURED_KEYS = (
     *("suite", "benchmark", "backbone", "weights", "pretrained", "transform", "method", "preset"),
     *("tuned", "shift", "severity", "variant", "batch_size", "queries", "gallery"),
 )
-_NEEDED = (*_MEASURED_KEYS, "stream", "seed", "status")
 
 BESIDE_COLUMNS = (
     *_MEASURED_KEYS,
@@ -82,14 +81,8 @@ def beside(
         differ; a further column, ``differs``, says which.
 
     Raises:
-        ResultsError: ``measured`` lacks a column of the tidy table, or ``read`` fails.
+        ResultsError: ``read`` fails.
     """
-    lacking = [name for name in _NEEDED if name not in measured.columns]
-    if lacking:
-        raise ResultsError(
-            f"the measured table lacks the columns {', '.join(lacking)}; expected a run's tidy "
-            "table"
-        )
     numbers = (read() if reported is None else reported).dropna(subset=["severity"])
     cells = _pooled(measured)
     left = cells.assign(_backbone=cells["backbone"].astype(str).str.casefold())

@@ -53,7 +53,7 @@ def probes(pools: Sequence[Pool], title: str = "") -> Figure:
             axis.axvline(ends[0], color=layout.INK, linestyle="--", linewidth=0.9)
         axis.set_title(name)
         axis.margins(x=0.2)
-    names = layout.marked(figure, [name for name, _, _ in bars], layout.lacking(shifted))
+    names = layout.marked(figure, [name for name, _, _ in bars], shifted)
     layout.name_bars(axes, names)
     layout.set_title(figure, title)
     return figure

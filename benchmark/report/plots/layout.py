@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -205,15 +205,12 @@ def colour_bar(figure: Figure, image: Any, axes: Any, label: str, **form: Any) -
     bar.outline.set_visible(False)
 
 
-MISSING = "+: some of its cells are missing"
-
-
-def marked(figure: Figure, labels: Sequence[str], lacking: Container[str]) -> list[str]:
-    """The methods' names, with a plus, said below, where cells are missing that others have."""
-    names = [shown(label) + " +" * (label in lacking) for label in labels]
-    if any(label in lacking for label in labels):
-        figure.supxlabel(MISSING, fontsize=7.5, color=QUIET)
-    return names
+def marked(figure: Figure, labels: Sequence[str], pools: Sequence[Pool]) -> list[str]:
+    """Names of methods, with a plus, which is said below, where cells are missing."""
+    few = lacking(pools)
+    if few:
+        figure.supxlabel("+: some of its cells are missing", fontsize=7.5, color=QUIET)
+    return [shown(label) + " +" * (label in few) for label in labels]
 
 
 def lacking(pools: Sequence[Pool]) -> set[str]:

@@ -31,7 +31,8 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
     """
     known = {row.pools[0].label: (row, row.gain) for row in rows if row.gain is not None}
     groups = layout.families([pool for row, _ in known.values() for pool in row.pools])
-    looks = layout.looks(labels_of([pool for row in rows for pool in row.pools]))
+    pools = [pool for row in rows for pool in row.pools]
+    looks = layout.looks(labels_of(pools))
     lines: list[str] = []
     for heading, labels in groups.items():
         lines += [heading] if len(groups) > 1 else []
@@ -56,11 +57,10 @@ def by_method(rows: Sequence[MethodSummary], title: str = "") -> Figure:
     axes[0].set_xlabel("R@1 against source (points)\n95 % interval; open: includes 0")
     axes[1].set_xlabel("clean R@1, after\nminus before (points)")
     axes[2].set_xlabel("ms per query,\ntimes source")
-    lacking = {label for label, (row, _) in known.items() if row.cells_missing}
-    layout.name_bars(axes, layout.marked(figure, lines, lacking), 30)
+    layout.name_bars(axes, layout.marked(figure, lines, pools), 30)
     for tick, label in zip(axes[0].get_yticklabels(), lines, strict=True):
         tick.set_fontweight("normal" if label in known else "bold")
-    if changed_nothing(pool for row in rows for pool in row.pools):
+    if changed_nothing(pools):
         title = f"{title} ({NOTHING})"
     layout.set_title(figure, title)
     return figure
@@ -180,12 +180,10 @@ def quality_and_cost(whole: Sequence[Pool]) -> Figure:
     axis.set_ylabel(f"R@1 against source (points){over}")
     nothing = f" ({NOTHING})" if changed_nothing(whole) else ""
     layout.set_title(figure, f"Quality against cost{nothing}")
-    lacking = {p.label for p in whole if p.missing and p.first.place in shared}
+    names = layout.marked(figure, drawn, [pool for pool in whole if pool.first.place in shared])
     named = [
         (*mean, name, looks[label].colour)
-        for label, name, mean in zip(
-            drawn, layout.marked(figure, drawn, lacking), means, strict=True
-        )
+        for label, name, mean in zip(drawn, names, means, strict=True)
     ]
     name_points(figure, axis, named)
     return figure

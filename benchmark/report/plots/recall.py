@@ -112,7 +112,7 @@ def recall_by_shift(pools: Sequence[Pool], title: str = "") -> Figure:
         axis.set_xlim(low, high)
     for axis in axes[len(panels) :]:
         axis.set_xticks([])
-    layout.name_bars(axes, layout.marked(figure, labels, {p.label for p in pools if p.missing}))
+    layout.name_bars(axes, layout.marked(figure, labels, pools))
     layout.set_title(figure, title)
     return figure
 

@@ -124,7 +124,7 @@ def test_rows_are_recall_with_intervals_and_missing_ones_are_named():
     figure = plots.recall_by_shift([pool for pool in shift_pools(results) if pool.done], "mini-a")
     contrast, fog = figure.axes
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["contrast 5", "fog 5"]
-    assert [t.get_text() for t in contrast.get_yticklabels()] == ["source", "rest"]
+    assert [t.get_text() for t in contrast.get_yticklabels()] == ["source", "rest +"]
     points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in contrast.lines[1:]]
     assert points == [(50.0, 0), (100.0, 1)]  # after the source's line from top to bottom
     assert [text.get_text() for text in fog.texts] == ["no number"]

@@ -246,11 +246,6 @@ def test_an_empty_run_has_an_empty_table() -> None:
     assert beside(frame())[0].empty
 
 
-def test_another_table_than_the_tidy_one_is_refused() -> None:
-    with pytest.raises(ResultsError, match=r"lacks the columns weights, .*tidy table"):
-        beside(frame().drop(columns=["weights", "stream"]))
-
-
 def test_a_whole_measured_row_meets_the_committed_numbers() -> None:
     measured = frame(
         tidy(
