@@ -34,6 +34,7 @@ def option(
         maximum: numbers must be at most this.
         word: the one text that may stand for a number above 0, "" for none.
     """
+    choices = (choices,) if isinstance(choices, str) else choices
     limits = {"choices": choices, "above": above, "minimum": minimum, "maximum": maximum}
     metadata = {"help": help} | {
         key: value for key, value in limits.items() if value not in ((), None)

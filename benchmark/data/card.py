@@ -112,6 +112,12 @@ class BenchmarkCard:
     headline: tuple[str, ...] = ("R@1",)
     row: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises TypeError for a text where names are meant: ("fog") is no tuple."""
+        for name in ("shifts", "headline"):
+            if isinstance(found := getattr(self, name), str):
+                raise TypeError(f"the card of {self.id!r}: {name} is a text; write ({found!r},)")
+
     @property
     def gallery(self) -> str:
         return TASKS[self.task][self.query][0]

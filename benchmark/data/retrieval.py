@@ -302,6 +302,8 @@ def _malformed(data: RetrievalSet) -> str:
     cuts: Any = data.recall_at
     if not isinstance(cuts, tuple) or cuts[:1] != (1,) or any(type(k) is not int for k in cuts):
         return f"recall_at is {cuts!r}; expected whole numbers from 1 on, such as (1, 5, 10)"
+    if isinstance(data.headline, str):
+        return f"headline is {data.headline!r}; expected a tuple of names: ({data.headline!r},)"
     if list(cuts) != sorted(set(cuts)):
         return f"recall_at is {cuts!r}; expected each number once, ascending"
     if not isinstance(data.fingerprint, str) or not data.fingerprint:

@@ -10,6 +10,7 @@ import pytest
 from methods.adapt import AdaptOptions
 from methods.base import MethodError
 from methods.eata import EataOptions
+from methods.options import option
 from methods.read import ReadOptions
 from methods.recentre import RecentreOptions
 from methods.rest import RestOptions
@@ -53,6 +54,7 @@ def test_every_option_has_a_help_text_and_cannot_be_changed(kind: type) -> None:
         assert entry.metadata["help"]
         if choices := entry.metadata.get("choices"):
             assert entry.default in choices
+    assert option("a", "", choices=("ab")).metadata["choices"] == ("ab",)  # type: ignore[arg-type]
     first = dataclasses.fields(options)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(options, first, 1)

@@ -236,6 +236,7 @@ def test_a_set_of_ones_own_and_what_is_wrong_in_one() -> None:
         ({"groups": None}, "groups of the queries are object"),
         ({"queries": NAMES}, "queries is a list; expected items with ids"),
         ({"fingerprint": None}, "fingerprint is None"),
+        ({"headline": ("R@5")}, r"headline is 'R@5'; expected a tuple of names: \('R@5',\)"),
         ({"recall_at": ()}, r"recall_at is \(\); expected whole numbers from 1"),
         ({"recall_at": (0, 1)}, r"recall_at is \(0, 1\); expected whole"),
         ({"recall_at": (1, 5, 5)}, "expected each number once"),

@@ -287,12 +287,22 @@ def test_a_benchmark_that_cannot_be_loaded_is_one_line(
     assert "Traceback" not in printed
 
 
-def test_a_benchmark_of_anothers_id_is_refused(
-    installed: Callable[..., None], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("from queryshift_toy import TEXT as Bad", "BenchmarkCard whose id is 'bad'"),
+        (
+            "from queryshift_toy import IMAGE, replace\nBad = replace(IMAGE, id='bad', shifts='x')",
+            "the card of 'bad': shifts is a text; write ('x',)",
+        ),
+    ],
+)
+def test_a_card_that_cannot_be_is_refused(
+    code: str, said: str, installed: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    installed("from queryshift_toy import TEXT as Bad", "benchmark")
+    installed(code, "benchmark")
     assert main(["bench", "--benchmark", "bad", "--method", "source", "--out", "run"]) == 2
-    assert "BenchmarkCard whose id is 'bad'" in " ".join(capsys.readouterr().err.split())
+    assert said in " ".join(capsys.readouterr().err.split())
 
 
 TOWERS = """
