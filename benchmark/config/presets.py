@@ -290,7 +290,8 @@ def complete(options: type, values: Mapping[str, Any], owner: str) -> dict[str, 
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"{owner}: its options cannot be stored as JSON ({error}); expected finite numbers, "
-            "texts, truth values, lists and mappings"
+            "texts, truth values, lists and mappings (a function that makes the method, lambda "
+            "setup: Mine(setup, ...), may hold anything in evaluate)"
         ) from None
     return made
 

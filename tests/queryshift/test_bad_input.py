@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 from typing import Any
 
@@ -254,3 +256,10 @@ def test_an_instance_that_cannot_be_made_anew_is_refused() -> None:
 
     with pytest.raises(QueryShiftError, match="give a function: lambda setup: Sized"):
         queryshift.evaluate(Sized(World().setup(), 3))
+
+    class Held(Sharpen):
+        Options = dataclasses.make_dataclass("Held", [("weights", Any, None)], frozen=True)
+
+    held = functools.partial(Held, options=Held.Options(torch.ones(1)))
+    with pytest.raises(QueryShiftError, match="a function that makes the method"):
+        queryshift.evaluate(held)
