@@ -134,15 +134,19 @@ BY_PIP = "$(PY)" -m pip install -q --disable-pip-version-check --no-input \
 setup: $(STAMP) ## virtual environment with the pinned packages (done by the others when needed)
 	@:
 
+# make -B, not the makes that it calls in turn.
+FORCED := $(if $(filter 0,$(MAKELEVEL)),$(findstring B,$(firstword -$(MAKEFLAGS))))
+
 # An installed torch stays: where there is one, its pins (and those of its CUDA packages) give way
 # to what is there, so that a build chosen for the machine is not replaced. A second make waits, at
-# a file of its own: uv waits five minutes for the lock of .venv/.lock.
+# a file of its own: uv waits five minutes for the lock of .venv/.lock. The stamp goes first: what
+# Ctrl-C leaves half installed is not a folder that has lost its packages.
 $(STAMP): pyproject.toml constraints.txt
 	@mkdir -p "$(VENV)" && exec 9>"$(VENV)/.making" || exit 1; \
 	if command -v flock >/dev/null && ! flock -n 9; then \
 	  echo "waiting for another make, which sets up $(VENV)"; flock 9; \
 	fi; \
-	test -e "$@" && test -z "$$(find $^ -newer "$@")" && exit 0; \
+	$(if $(FORCED),,test -e "$@" && test -z "$$(find $^ -newer "$@")" && exit 0;) rm -f "$@"; \
 	python=$(call quote,$(PYTHON)); \
 	if [ -z "$$python" ]; then \
 	  for name in python3.11 python3 python3.12 python3.13; do \

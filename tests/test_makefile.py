@@ -223,6 +223,13 @@ def test_two_at_once_install_once(tmp_path: Path) -> None:
     assert "waiting for another make" in done[0].stdout + done[1].stdout
     log = (tmp_path / "log").read_text()
     assert (log.count("-m venv"), log.count("uv pip install"), log.count("locked")) == (1, 1, 0)
+    call("-B", "setup", f"VENV={venv}", f"PYTHON={python}")
+    assert (tmp_path / "log").read_text().count("uv pip install") == 2
+    # One that is stopped leaves no stamp, which would stand for packages that are no longer there.
+    (venv / "bin" / "python").write_text('#!/bin/sh\n[ "${*##*install*}" ]\n')
+    os.utime(venv / ".installed", (0, 0))
+    assert call("setup", f"VENV={venv}", f"PYTHON={python}").returncode == 2
+    assert not (venv / ".installed").exists()
 
 
 def test_an_environment_that_lost_its_packages_is_said(environment: Path) -> None:
