@@ -305,12 +305,11 @@ def told_apart(cells: Sequence[CellResult], *, shifts: bool) -> list[str]:
         shifts: whether a row is of one shift.
     """
     said = [
-        canonical([*cell.place[:3], cell.stream, *([cell.named_shift] if shifts else [])])
+        canonical([*cell.place[:3], cell.stream, *([cell.shift, cell.severity] if shifts else [])])
         for cell in cells
     ]
-    rests = {cell.setting: json.loads(cell.setting[-1]) if shifts else {} for cell in cells}
-    values = {setting: rest.pop("options", {}) | rest for setting, rest in rests.items()}
-    keys = sorted({key for of_one in values.values() for key in of_one})
+    values = {cell.setting: _shift_facts(cell) if shifts else {} for cell in cells}
+    keys = dict.fromkeys(key for of_one in values.values() for key in of_one)
     told = {at: [f"{key} {of_one.get(key)}" for key in keys] for at, of_one in values.items()}
     facts = [
         [name, *place_facts(cell), *told[cell.setting]]
@@ -318,6 +317,13 @@ def told_apart(cells: Sequence[CellResult], *, shifts: bool) -> list[str]:
     ]
     names = tell_apart(facts, 1)
     return [name[len(row) + 3 :] for name, row in zip(names, said, strict=True)]
+
+
+def _shift_facts(cell: CellResult) -> dict[str, Any]:
+    """What the name and severity of a shift do not say; of a stream's domains by their label."""
+    rest = json.loads(cell.setting[-1])
+    domains = {f"{of.pop('name')}-{of.pop('severity')}": of for of in rest.pop("domains", ())}
+    return {"domains": ", ".join(domains)} | domains | rest.pop("options", {}) | rest
 
 
 K = TypeVar("K")

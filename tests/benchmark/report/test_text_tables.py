@@ -120,6 +120,21 @@ def test_two_shifts_of_one_name_are_told_apart(told: str) -> None:
     assert set(by_shift(shift_pools(results))["told_apart"]) == {f"{told} 1", f"{told} 2"}
 
 
+def test_streams_of_several_shifts_say_which_where_a_name_does_not() -> None:
+    results, sets = [], ["abcd", "efgh"]
+    for names in sets:
+        domains = [{"name": name, "severity": 5, "options": {"size": 1}} for name in names]
+        domains[0]["severity"] = 5 - 5 * (names == "abcd")  # that 4-shifts are of 0 to 5
+        for one in table():
+            changed = {**one.record.cell, "stream": {"kind": "mixed", "domains": domains}}
+            changed["shift"] = {"name": "4-shifts", "severity": 5}
+            record = dataclasses.replace(one.record, key=str(len(results)), cell=changed)
+            results.append(dataclasses.replace(one, record=record))
+    frame = by_shift(shift_pools(results))
+    assert set(frame["told_apart"]) == {"domains a-0, b-5, c-5, d-5", "domains e-5, f-5, g-5, h-5"}
+    assert "size" not in printed(results)
+
+
 # Hostile names
 
 HOSTILE = [
