@@ -150,10 +150,10 @@ def _notes(
     comparisons = sum(pool.comparison is not None for pool in pools)
     by_chance = round(ALPHA * comparisons)
     if by_chance:
-        stars = "about one star" if by_chance == 1 else f"about {by_chance} stars"
         notes.append(
             f"If no method changed anything, chance would give the {comparisons} comparisons with "
-            f"source {stars}; p_holm in leaderboard.csv is corrected for their number."
+            f"source about {amount(by_chance, 'star')}; p_holm in leaderboard.csv is "
+            "corrected for their number."
         )
     notes += [*seed_notes(pools), *tuned_notes(pools)]
     if any(value.incomplete for _, row, _ in rows for value in row):

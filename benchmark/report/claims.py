@@ -96,7 +96,7 @@ def _online(cells: ClaimCells) -> Claim:
     costs = f"decoupling costs {-decoupling.value:.1f} points here (see ablation); "
     parts = []
     for name in BASELINES:
-        won = cells.recall(rest, single(cells.of(name)))
+        won = cells.recall(rest, single(cells.of(name)), rest)
         why = "all methods are tuned for the twins, the baselines too"
         if name == SOURCE:
             why = "there may be little to win on these shifts"

@@ -57,9 +57,8 @@ def unlabelled_frame(results: Iterable[CellResult]) -> pd.DataFrame:
         with its error, or why there is none. Time and gain are against the same seeds' source.
     """
     pools = shift_pools(results)
-    sources = {
-        (c.setting, c.seed): c for pool in pools if pool.is_source for c in _done(pool.cells)
-    }
+    own = (cell for pool in pools if pool.is_source for cell in pool.cells)
+    sources = {(c.setting, c.seed): c for c in own if c.record.status is Status.DONE}
     rows = [_row(pool.cells, sources) | {"method": pool.label} for pool in pools]
     frame = pd.DataFrame(rows)
     if any(told := told_apart([pool.first for pool in pools], shifts=True)):
@@ -101,14 +100,10 @@ def unlabelled_verdict(results: Iterable[CellResult]) -> list[str]:
     return [_shift_line(source), _change_line(done), _open_line(done)]
 
 
-def _done(cells: Iterable[CellResult]) -> list[CellResult]:
-    return [cell for cell in cells if cell.record.status is Status.DONE]
-
-
 def _row(
     cells: Sequence[CellResult], sources: Mapping[tuple[Setting, int], CellResult]
 ) -> dict[str, object]:
-    first, done = cells[0], _done(cells)
+    first, done = cells[0], [cell for cell in cells if cell.record.status is Status.DONE]
     paired = [cell for cell in done if (cell.setting, cell.seed) in sources]
     source = [sources[cell.setting, cell.seed] for cell in paired]
     row: dict[str, object] = {

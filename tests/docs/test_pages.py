@@ -90,3 +90,9 @@ def test_no_odd_turn_of_phrase_and_no_mark_of_a_merge_is_left(page: Path) -> Non
     """Beside the reading level, which ``docs.reading`` checks."""
     odd = re.compile(rf"\b(?:{ODD})\b|^(?:<{{7}}|={{7}}|>{{7}})", re.MULTILINE)
     assert odd.findall(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_run_that_lacks_cells_makes_no_tables(tmp_path: Path) -> None:
+    (tmp_path / "leaderboard.csv").write_text("method,cells_missing\nrest,0\ntcr,1\n")
+    with pytest.raises(SystemExit, match=r"cells are missing, run them again: \['tcr'\]"):
+        method_tables.numbers_of(tmp_path)
