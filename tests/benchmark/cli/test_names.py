@@ -131,7 +131,7 @@ def test_a_folder_of_transformers(tmp_path: Path, capsys: pytest.CaptureFixture[
     save(tmp_path, "clip")
     rows = shown(capsys, f"hf:{tmp_path}")
     assert ["image", "LayerNorm", "adapts", "6", "192"] in rows
-    assert ["text", "LayerNorm", "adapts", "5", "160"] in rows
+    assert ["text", "LayerNorm", "adapts", "4", "128"] in rows
 
 
 def test_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
