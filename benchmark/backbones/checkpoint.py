@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmark.backbones.base import fingerprint as fingerprint  # where plugins look for it
 from benchmark.backbones.places import CONFIG_FILE, parted
 from benchmark.backbones.weight_file import read_weights
-from benchmark.errors import WeightsError, did_you_mean
+from benchmark.errors import WeightsError, amount, did_you_mean
 from shifts.digests import digest_of
 
 logger = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ def difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str
     foreign = [key for key in both if not _of_one_kind(wanted[key], found[key])]
     parts = []
     if missing:
-        parts.append(f"{len(missing)} entries missing (such as {missing[0]!r})")
+        parts.append(f"{amount(len(missing), 'entry')} missing (such as {missing[0]!r})")
     if extra:
         parts.append(f"{len(extra)} unknown (such as {extra[0]!r})")
     if other:

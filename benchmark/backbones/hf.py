@@ -26,7 +26,7 @@ from benchmark.backbones.towers import PackedTower, Prepare, TextFeatures, own_p
 from benchmark.backbones.weight_file import read_folder
 from benchmark.cell import BackboneSpec
 from benchmark.config.files import user_path
-from benchmark.errors import ConfigError, WeightsError, import_extra, reason_of, shown
+from benchmark.errors import ConfigError, WeightsError, amount, import_extra, reason_of, shown
 from shifts.base import Audio
 
 CONFIG_FILE = "config.json"
@@ -158,17 +158,17 @@ def _read(library: Any, folder: Path) -> tuple[Any, Any]:
     if lacking:
         has = f"; the file has {unknown[0]!r}" if unknown else ""
         raise WeightsError(
-            f"the weights in {folder} do not fill its {type(model).__name__}: {len(lacking)} "
-            f"entries are missing or of another shape (such as {lacking[0]!r}{has}), and nothing "
-            "is left at random; save the whole model again"
+            f"the weights in {folder} do not fill its {type(model).__name__}: "
+            f"{amount(len(lacking), 'entry')} missing or of another shape (such as "
+            f"{lacking[0]!r}{has}), and nothing is left at random; save the whole model again"
         )
     # Heads of other tasks, poolers and buffers may be left out; within a layer it changes the rows.
     inside = [key for key in unknown if _IN_A_LAYER.search(key)]
     if inside:
         raise WeightsError(
-            f"the weights in {folder} hold {len(inside)} entries that its {type(model).__name__} "
-            f"has no place for (such as {inside[0]!r}): adapters that are not merged, or a "
-            f"{CONFIG_FILE} of another size; save the whole model again"
+            f"the weights in {folder} hold {amount(len(inside), 'entry')} that its "
+            f"{type(model).__name__} has no place for (such as {inside[0]!r}): adapters that "
+            f"are not merged, or a {CONFIG_FILE} of another size; save the whole model again"
         )
     return model.eval(), config
 

@@ -263,8 +263,8 @@ def test_fine_tuned_weights_load_without_their_classifier(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"drop": "blocks_u.0.norm1_a.weight"}, "1 entries missing .*blocks_u.0.norm1_a.weight"),
-        ({"drop": "blocks_v.1.attn.qkv.bias"}, "1 entries missing .*blocks_v.1.attn.qkv.bias"),
+        ({"drop": "blocks_u.0.norm1_a.weight"}, "1 entry missing .*blocks_u.0.norm1_a.weight"),
+        ({"drop": "blocks_v.1.attn.qkv.bias"}, "1 entry missing .*blocks_v.1.attn.qkv.bias"),
         ({"add": "blocks_a.0.attn.gate"}, "1 unknown .*blocks_a.0.attn.gate"),
         ({"add": "text_encoder.weight"}, "1 unknown .*text_encoder.weight"),
         ({"drop": "pos_embed_v"}, "'pos_embed_v' is missing"),

@@ -177,7 +177,7 @@ def test_weights_that_do_not_fill_the_model(tmp_path: Path) -> None:
     whole = state.pop("text_projection.weight")
     for other in ({}, {"text_projection.weight": whole[:-1].clone()}):
         save_file(state | other, file, metadata={"format": "pt"})
-        said = r"not fill its CLIPModel: 1 entries .*text_projection"
+        said = r"not fill its CLIPModel: 1 entry .*text_projection"
         with pytest.raises(WeightsError, match=said):
             loaded(folder)
     for kind in (torch.int8, torch.float8_e4m3fn):

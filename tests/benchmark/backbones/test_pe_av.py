@@ -275,7 +275,7 @@ def test_sharded_weights_load(model: Any, tmp_path: Path, backbone: TwoTowers) -
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: s.pop("audio_model.audio_head.proj.weight"), "1 entries missing .*audio.head"),
+        (lambda s: s.pop("audio_model.audio_head.proj.weight"), "1 entry missing .*audio.head"),
         (lambda s: s.update({"video_model.video_encoder.gate": torch.ones(1)}), "1 unknown"),
         (
             lambda s: s.update({"video_model.video_head.proj.weight": torch.ones(2)}),

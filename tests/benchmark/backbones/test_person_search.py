@@ -197,7 +197,7 @@ def without(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ("missing", r"1 entries missing \(such as 'visual.ln_post.bias'\)"),
+        ("missing", r"1 entry missing \(such as 'visual.ln_post.bias'\)"),
         ("unknown in the towers", r"1 unknown \(such as 'visual.adapter'\)"),
         ("unknown beside them", "1 entries are neither CLIP's towers nor .* such as 'decoder.w'"),
         ("no patches", "'visual.conv1.weight' is missing"),
