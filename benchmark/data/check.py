@@ -159,8 +159,8 @@ def _describe(data: DataSet | RetrievalSet, report: Report) -> None:
     facts, problems = report.facts, report.problems
     items: Any
     if isinstance(data, RetrievalSet):
-        facts["queries"] = f"{len(data.queries):,} ({data.query_modality})"
-        facts["gallery"] = f"{len(data.gallery):,} ({data.gallery_modality})"
+        facts["queries"] = _counted(data.queries, data.query_modality)
+        facts["gallery"] = _counted(data.gallery, data.gallery_modality)
         if data.labelled:
             facts["gallery"] += f", of which {data.info['distractors']:,} answer nothing"
             facts["answers per query"] = _spread(np.diff(data.relevance.offsets))
@@ -191,6 +191,13 @@ def _describe(data: DataSet | RetrievalSet, report: Report) -> None:
         problems.append(
             f"recall at 10 needs a gallery of at least 10 items; the smaller side has {min(sizes)}"
         )
+
+
+def _counted(items: Any, modality: str) -> str:
+    same = map(hash, items.values) if isinstance(items, Texts) else getattr(items, "digests", ())
+    different = len(set(same))
+    more = f", {different:,} different" if 0 < different < len(items) else ""
+    return f"{len(items):,} ({modality}{more})"
 
 
 def _odd_captions(data: ImageTextPairs) -> Iterator[str]:

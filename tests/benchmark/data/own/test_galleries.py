@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.data.check import check_own
 from benchmark.data.own.load import understand
 from benchmark.data.own.source import OwnSource
 from benchmark.errors import DataError
@@ -38,6 +39,10 @@ def test_distractors_answer_nothing(tmp_path: Path) -> None:
     assert (len(data.queries), len(data.gallery)) == (3, 12)
     assert [data.relevance[q].tolist() for q in range(3)] == [[0], [1], [2]]
     assert data.info["distractors"] == 9
+    write_json_lines(queries, [{"caption": "find red", "relevant": "red"}] * 3)
+    report = check_own(OwnSource(str(queries), gallery=str(gallery)), lambda items, _: items)
+    assert report.facts["queries"] == "3 (text, 1 different)"
+    assert report.facts["gallery"] == "12 (image), of which 11 answer nothing"
 
 
 @pytest.mark.parametrize(
