@@ -124,11 +124,6 @@ def _named(spec: BackboneSpec) -> _Found:
         checkpoint.refuse_activation_mismatch(name, file, bool(config.get("quick_gelu")), tag)
         preprocess = tag or checkpoint.usual_preprocessing(name)
         return _Found(name, config, config, file, part, preprocess)
-    if not folder.is_dir():
-        raise WeightsError(
-            f"there is no model folder {folder}; expected a folder with {CONFIG_FILE} "
-            f"and {checkpoint.WEIGHT_FILES[0]}"
-        )
     if not (folder / CONFIG_FILE).is_file():
         raise WeightsError(
             f"{folder} is not a model folder: {CONFIG_FILE} is missing; expected it beside one of "

@@ -76,7 +76,7 @@ def check_name(loader: str, model: str) -> None:
 
 
 def check_path(spec: BackboneSpec) -> None:
-    """Refuses a path at which nothing lies; of what may be a name on a hub nothing is known.
+    """Refuses a path at which nothing lies, and for ``hf`` a name that is not in the local cache.
 
     Raises:
         WeightsError: says which.
@@ -84,10 +84,14 @@ def check_path(spec: BackboneSpec) -> None:
     model = _SHARE.sub("", spec.model) if spec.loader == "weighted_sum" else spec.model
     for given in (model, spec.pretrained):
         path, _ = parted(given.removeprefix(LOCAL_DIR))
-        if given.startswith((LOCAL_DIR, "/", "./", "../", "~")) and not path.exists():
+        named = given.startswith((LOCAL_DIR, "/", "./", "../", "~")) or given.count("/") > 1
+        if named and not path.exists():
             raise WeightsError(
                 f"there is no file or folder {path}; expected one for the backbone {spec.loader}"
             )
+    source = spec.pretrained or model
+    if spec.loader == "hf" and source and not user_path(source).exists():
+        fetched(source, local=True, setting="--model hf:")
 
 
 def weight_files(spec: BackboneSpec) -> list[Path]:

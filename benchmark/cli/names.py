@@ -261,7 +261,7 @@ def _facts(registry: Registry, name: str) -> Iterator[tuple[str, str]]:
             value = dataclasses.asdict(value)
         if isinstance(value, Mapping):
             value = {name: item for name, item in value.items() if item != ""}
-        if value not in ("", None, {}):
+        if value not in ("", None, {}, ()):
             yield key, phrase(value)
     options = getattr(thing, "Options", None)
     if not dataclasses.is_dataclass(options):

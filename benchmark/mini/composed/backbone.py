@@ -17,7 +17,7 @@ from benchmark.backbones.composed import ComposedBackbone, map_packed, unpack
 from benchmark.backbones.towers import ImageTower, TextTower
 from benchmark.cell import BackboneSpec
 from benchmark.data.tasks import clean
-from benchmark.errors import ConfigError, WeightsError, did_you_mean, reason_of
+from benchmark.errors import ConfigError, WeightsError, reason_of
 from benchmark.mini.pictures.backbone import WEIGHTS
 from benchmark.mini.pictures.backbone import load as load_base
 from methods.base import QueryEncoder
@@ -171,7 +171,6 @@ def load(spec: BackboneSpec, folder: Path = WEIGHTS) -> ComposedBackbone:
         raise ConfigError(
             f"the mini-composed backbone has the models {' and '.join(COMBINERS)} with their own "
             f"weights (MODEL=mini-composed:cirr), not {spec.model or spec.pretrained!r}"
-            f"{did_you_mean(spec.model, COMBINERS)}"
         )
     base, image, text = base_towers(transform=spec.transform, device=spec.device)
     file = folder / f"composed-{spec.model}" / WEIGHTS_FILE

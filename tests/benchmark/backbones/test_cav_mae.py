@@ -16,7 +16,7 @@ from benchmark.backbones import cav_mae
 from benchmark.backbones.base import TwoTowers
 from benchmark.backbones.cav_mae import Shape, Tower, infer_shape
 from benchmark.cell import BackboneSpec
-from benchmark.errors import ConfigError, DataError, UnknownNameError, WeightsError
+from benchmark.errors import ConfigError, DataError, WeightsError
 from methods.parameters import select_parameters
 from shifts.base import Audio
 from tests.benchmark.backbones.contract import BackboneContract, collated
@@ -301,8 +301,6 @@ def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
 
 
 def test_user_mistakes(weights: str, backbone: TwoTowers) -> None:
-    with pytest.raises(UnknownNameError, match="it has one, so say cav_mae alone"):
-        load(weights, "10-frames")
     with pytest.raises(ConfigError, match="unknown image transform 'crop'"):
         load(weights, transform="crop")
     with pytest.raises(DataError, match="no samples"):

@@ -170,10 +170,9 @@ def test_weights_of_another_architecture(tmp_path: Path, named_model: str) -> No
 
 
 def test_folder_faults(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="there is no model folder"):
-        load_local_dir(tmp_path / "nowhere")
-    with pytest.raises(WeightsError, match=r"open_clip_config\.json is missing"):
-        load_local_dir(tmp_path)
+    for place in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(WeightsError, match=r"open_clip_config\.json is missing"):
+            load_local_dir(place)
     (tmp_path / "open_clip_config.json").write_text("{}")
     with pytest.raises(WeightsError, match="'model_cfg'"):
         load_local_dir(tmp_path)

@@ -14,7 +14,6 @@ from benchmark.cell import BackboneSpec
 from benchmark.config.presets import applicable, complete
 from benchmark.data.card import benchmark_card
 from benchmark.data.tasks import clean
-from benchmark.errors import UnknownNameError
 from benchmark.metrics.ranking import item_ranks
 from benchmark.metrics.recall import recall_at
 from benchmark.mini.pictures.backbone import ENCODERS, WEIGHTS, MiniClip, weights_folder
@@ -147,8 +146,3 @@ def test_severity_5_costs_much_but_not_all(backbone, pictures, texts, clean_imag
     ]
     left = image_recall(embedded(backbone, "image", shifted), texts)
     assert 0.15 <= left / image_recall(clean_images[:SHIFTED], texts) <= 0.80
-
-
-def test_the_mini_backbone_takes_no_weights_of_the_users() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown model .* there are base, flickr"):
-        load_backbone(BackboneSpec("mini", model="ViT-B-32"))
