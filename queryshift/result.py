@@ -25,8 +25,13 @@ from benchmark.store.run_store import RunStore
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_TOLD = {"backbone": "backbone", "stream": "stream", "told_apart": "setting"}
+_MISSING = {"cells_missing": "missing"}
+"""Columns that a notebook shows where rows differ, or cells are missing -> their headings."""
+
 _SHOWN = {
     "benchmark": "benchmark",
+    **_TOLD,
     "shift": "shift",
     "severity": "severity",
     "method": "method",
@@ -37,11 +42,13 @@ _SHOWN = {
     "R@5": "R@5",
     "forgetting": "forgetting",
     "ms_per_query": "ms per query",
+    **_MISSING,
 }
 """Columns of ``by_shift`` that a notebook shows -> their headings."""
 
 _UNLABELLED = {
     "benchmark": "benchmark",
+    **_TOLD,
     "shift": "shift",
     "method": "method",
     "changed@1": "first candidate changed, %",
@@ -139,8 +146,10 @@ class Result:
         log = [cell for cell in self.cells if cell.unlabelled]
         frame = unlabelled_frame(log) if log else by_shift(shift_pools(self.cells))
         names = _UNLABELLED if log else _SHOWN
-        shown = frame[[name for name in names if name in frame]].rename(columns=names)
-        shown = shown.dropna(axis="columns", how="all")
+        same = {name for name in _TOLD if name in frame and frame[name].nunique() < 2}
+        same |= {name for name in _MISSING if name in frame and not frame[name].any()}
+        shown = frame[[name for name in names if name in frame and name not in same]]
+        shown = shown.rename(columns=names).dropna(axis="columns", how="all")
         lines = f"<p>{'<br>'.join(map(escape, self.verdict().splitlines()))}</p>"
         table = shown.to_html(index=False, na_rep="", float_format=lambda x: f"{x:.1f}", border=0)
         reasons = {cell.record.reason for cell in self.cells if cell.record.reason}

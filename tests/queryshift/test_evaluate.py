@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -18,9 +19,11 @@ from PIL import Image
 
 import benchmark
 import queryshift
+from benchmark.cell import StreamSpec
 from benchmark.data.card import benchmark_card
 from benchmark.data.tasks import load_retrieval_set
 from benchmark.registry import BACKBONES, METHODS, SHIFTS
+from benchmark.report.results import CellResult
 from methods.sinkhorn import Sinkhorn
 from methods.tent import Tent
 from methods.tiny import World
@@ -135,6 +138,18 @@ def test_the_figure_is_of_the_benchmark_that_is_named() -> None:
     result = queryshift.Result(cells)
     assert result.plot("shifts", "coco").get_suptitle() == "coco"
     assert result.plot("shifts", "a-c").get_suptitle() == "a-coco"
+
+
+def test_a_notebook_tells_rows_apart_and_says_what_is_missing() -> None:
+    def heads(*cells: CellResult) -> list[str]:
+        return re.findall("<th>([^<]+)</th>", queryshift.Result(cells)._repr_html_())
+
+    one, other = (invented(stream=StreamSpec(batch_size=size), hits=[1, 0]) for size in (2, 4))
+    assert heads(one) == ["benchmark", "shift", "severity", "method", "R@1"]
+    assert heads(one, other)[1] == "setting"
+    kinds = heads(one, invented(stream=StreamSpec("mixed"), weights="w2", hits=[1, 0]))
+    assert kinds[1] == "stream"
+    assert heads(one, *(invented("source", hits=[1, 0], seed=s) for s in (0, 1)))[-1] == "missing"
 
 
 @pytest.mark.parametrize(
