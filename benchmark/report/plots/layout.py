@@ -207,8 +207,7 @@ def colour_bar(figure: Figure, image: Any, axes: Any, label: str, **form: Any) -
 
 def marked(figure: Figure, labels: Sequence[str], pools: Sequence[Pool]) -> list[str]:
     """Names of methods, with a plus, which is said below, where cells are missing."""
-    few = lacking(pools)
-    if few:
+    if few := lacking(pools) & set(labels):
         figure.supxlabel("+: some of its cells are missing", fontsize=7.5, color=QUIET)
     return [shown(label) + " +" * (label in few) for label in labels]
 

@@ -246,36 +246,32 @@ def test_odd_runs_have_all_of_their_figures():
     assert [line.get_marker() for line in drawn] == ["o", "o"]
 
 
-def test_a_method_that_lacks_cells_is_marked():
-    results = [
-        with_numbers(cell(method, shift, hits=[1, 0]), cost={"ms_per_query": 2.0})
-        for method, shifts in {"source": "ab", "tcr": "ab", "rest": "a"}.items()
-        for shift in shifts
-    ]
-    figure = plots.quality_and_cost(benchmark_pools(results))
-    names = [text.get_text() for text in figure.axes[0].texts]
-    assert {"rest +", "tcr"} <= set(names)
-    assert figure.get_supxlabel() == "+: some of its cells are missing"
-    drawn = plots.benchmark_map(benchmark_pools(results))
-    assert texts_of(drawn.axes[0]) == ["(+0.0)", "(+0.0+)"]
-    assert drawn.get_supxlabel().endswith("+: cells are missing")
-
-
 def test_every_figure_marks_a_method_that_lacks_cells():
-    probes = {"uniformity": 0.5, "gap": 0.5, "consistency": 0.5}
+    numbers = {
+        "probes": {"uniformity": 0.5, "gap": 0.5, "consistency": 0.5},
+        "metrics": {"forgetting": -1.0},
+        "cost": {"ms_per_query": 2.0},
+    }
     results = [
-        with_numbers(
-            cell(method, hits=[1, 0], seed=seed), probes=probes, metrics={"forgetting": -1.0}
-        )
+        with_numbers(cell(method, hits=[1, 0], seed=seed), **numbers)
         for method, seeds in {"source": 2, "tcr": 2, "rest": 1}.items()
         for seed in range(seeds)
     ]
-    found = dict(plots.figures(shift_pools(results)))
-    for kind in ("shifts", "probes"):
-        figure = found[f"{kind}_mini-a.png"]
-        names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-        assert names == ["source", "tcr", "rest +"]
-        assert figure.get_supxlabel() == "+: some of its cells are missing"
+    found, said = dict(plots.figures(shift_pools(results))), "+: some of its cells are missing"
+    for kind in ("shifts_mini-a", "probes_mini-a", "leaderboard"):
+        names = [text.get_text() for text in found[f"{kind}.png"].axes[0].get_yticklabels()]
+        assert "rest +" in names
+        assert "tcr" in names
+        assert found[f"{kind}.png"].get_supxlabel() == said
+    assert {"rest +", "tcr"} <= {text.get_text() for text in found["cost.png"].axes[0].texts}
+    assert found["cost.png"].get_supxlabel() == said
     (legend,) = found["stream_mini-a.png"].legends
     assert legend.get_title().get_text() == "cells missing: rest"
     assert texts_of(found["forgetting.png"].axes[0]) == ["-1.0", "-1.0+"]
+    drawn = plots.benchmark_map(benchmark_pools(results))
+    assert texts_of(drawn.axes[0]) == ["(+0.0)", "(+0.0+)"]
+    assert drawn.get_supxlabel().endswith("+: cells are missing")
+    only_source_lacks = [*results[1:], cell("rest", hits=[1, 0], seed=1)]
+    assert not dict(plots.figures(shift_pools(only_source_lacks)))[
+        "leaderboard.png"
+    ].get_supxlabel()
