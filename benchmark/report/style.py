@@ -98,7 +98,7 @@ COLUMNS: Mapping[str, Column] = {column.key: column for column in (
     Column("R@1", "metrics", note="percent of queries with a relevant item ranked first"),
     Column("R@5", "metrics"),
     Column("R@10", "metrics"),
-    Column("mean_recall", "metrics", lines="mean\nrecall", note="mean of R@1, R@5 and R@10"),
+    Column("mean_recall", "metrics", lines="mean\nrecall", note="mean of the recalls at k"),
     Column("mAP", "metrics"),
     Column("R@1_low", lambda pool: pool.recall.low if pool.recall else math.nan),
     Column("R@1_high", lambda pool: pool.recall.high if pool.recall else math.nan),
