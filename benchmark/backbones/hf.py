@@ -212,7 +212,7 @@ def _image_inputs(
         return {name: value[0] for name, value in found.items() if name in accepted}
 
     facts = {"processor": stable(processor.to_dict()), "kind": type(processor).__name__}
-    plain = np.full((64, 64, 3), (90, 127, 180), np.uint8)
+    plain = np.full((64, 96, 3), (90, 127, 180), np.uint8)
     example = own(plain)
     if transform == "clip":
         return example, own, facts

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.backbones.base import Staged, TwoTowers
-from benchmark.errors import WeightsError
+from benchmark.errors import WeightsError, reason_of
 from methods.base import QueryEncoder
 from methods.parameters import NORM_TYPES, is_norm
 
@@ -247,11 +247,15 @@ class TextFeatures(QueryEncoder):
     @torch.no_grad()
     def _may_trim(self, example: Mapping[str, Tensor]) -> bool:
         tokens = torch.stack(list(example.values()), dim=1)
-        mask = example["attention_mask"][0]
-        length = int(mask.sum())
-        if not mask[:length].all():  # padded on the left
-            return False
-        return bool((self(tokens) - self(tokens[:, :, :length])).abs().max() < _NEAR)
+        kept = example["attention_mask"][0] == 1
+        moves = (self(tokens) - self(tokens[:, :, kept])).abs().max() >= _NEAR
+        left = not kept[0]
+        if left and moves:
+            raise WeightsError(
+                "the tokenizer pads on the left, and there padding changes what the text tower "
+                'makes of a text; write "padding_side": "right" into tokenizer_config.json'
+            )
+        return not (left or moves)
 
 
 def features(model: Any, function: str, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -282,6 +286,9 @@ def own_part(model: nn.Module, function: str, example: Mapping[str, Tensor]) -> 
         model: the whole model; left as it is.
         function: the name of ``get_..._features``.
         example: inputs of a batch of one.
+
+    Raises:
+        WeightsError: it cannot read them.
     """
     fresh = copy.deepcopy(model).eval()
     called: set[nn.Module] = set()
@@ -293,7 +300,13 @@ def own_part(model: nn.Module, function: str, example: Mapping[str, Tensor]) -> 
     for parameter in parameters.values():
         parameter.requires_grad_(True)
     with torch.enable_grad():
-        total = features(fresh, function, example).sum()
+        try:
+            total = features(fresh, function, example).sum()
+        except (ValueError, RuntimeError) as error:  # the model's own, of sizes above all
+            raise WeightsError(
+                f"{function} of a {type(model).__name__} cannot read what the processor beside it "
+                f"makes ({reason_of(error)}); save both from one model"
+            ) from None
         found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     for handle in handles:
         handle.remove()

@@ -237,6 +237,24 @@ def test_a_transform_that_scales_otherwise_than_the_processor(tmp_path: Path) ->
         file.write_text(json.dumps(json.loads(file.read_text()) | {"rescale_factor": 1 / 255}))
 
 
+@pytest.mark.parametrize(
+    ("name", "facts", "said"),
+    [
+        (
+            "preprocessor_config.json",
+            {"do_center_crop": False},
+            r"cannot read .*32.* save both",
+        ),
+        ("tokenizer_config.json", {"padding_side": "left"}, "pads on the left"),
+    ],
+)
+def test_a_processor_of_another_model(tmp_path: Path, name: str, facts: dict, said: str) -> None:
+    file = save(tmp_path, "clip") / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+    with pytest.raises(WeightsError, match=said):
+        loaded(tmp_path)
+
+
 def test_places_that_hold_no_model(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"has no config.json"):
         loaded(tmp_path)
