@@ -175,8 +175,8 @@ class PoolExecutor(Executor, Generic[W]):
             self._stillborn += 1
             if self._stillborn >= _STILLBORN:
                 raise ConfigError(
-                    f"workers cannot start on the cluster ({reason}); "
-                    "is queryshift installed on all of its machines?"
+                    f"workers cannot start on the cluster ({reason}); expected queryshift, its "
+                    "plugins and enough memory on all of its machines"
                 )
 
     def remove(self, worker: W) -> None:

@@ -88,6 +88,11 @@ def shard_rows(shards: Sequence[Path]) -> Iterator[dict[str, Any]]:
             texts: list[str] = []  # "0.txt", "1.txt"
             for member in members:
                 found = _fields(member)
+                if twice := [name for name in found if isinstance(row.get(name), Member)]:
+                    raise DataError(
+                        f"{shard}: {member.name} is the second file for the {twice[0]} of {key!r}; "
+                        f"expected one: name it {key}.OTHER{member.path.suffix}"
+                    )
                 if member.name.lower().endswith(".txt") and "caption" in found:
                     texts.append(found.pop("caption"))
                 row |= found

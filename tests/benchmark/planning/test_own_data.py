@@ -95,6 +95,9 @@ def test_a_folder_of_parts(tmp_path):
     (tmp_path / "day=1" / "part-0.parquet").touch()
     with pytest.raises(DataError, match=f"for all of them hf:{tmp_path} --split train"):
         planned(tmp_path, model="mini", gallery="g.csv")
+    (tmp_path / "q.npy").touch()
+    with pytest.raises(DataError, match=r"q.npy holds numbers, such as embeddings"):
+        planned(tmp_path / "q.npy", model="mini")
 
 
 @pytest.mark.parametrize("name", ["pairs.xlsx", "pairs.json"])

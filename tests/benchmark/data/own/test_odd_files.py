@@ -86,6 +86,9 @@ def test_one_list_in_place_of_lines(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(json.dumps([{"image": "a.png"}], indent=1))
     with pytest.raises(DataError, match=r"line 1: expected an object.*: jq -c '\.\[\]' "):
         load_own_set(tmp_path / "t.jsonl")
+    (tmp_path / "t.jsonl").rename(tmp_path / "t.json")
+    with pytest.raises(DataError, match=r"; of a list: jq -c '\.\[\]' \S+ > \S+t\.jsonl$"):
+        refuse_other_files(str(tmp_path / "t.json"))
 
 
 @pytest.mark.parametrize(("kind", "command"), [("zip", "unzip -q"), ("gztar", "tar -xf")])
@@ -132,12 +135,6 @@ def test_a_packed_table_is_named_with_its_command(tmp_path: Path, name: str, com
     gallery = write_csv(tmp_path / "g.csv", [{"id": "a", "image": "red.png"}])
     with pytest.raises(DataError, match=r"expected UTF-8 text; \w+ -"):
         load_own_set(queries, "t2i", gallery=gallery, qrels=table)
-
-
-def test_a_json_list_is_named_with_its_command(tmp_path: Path) -> None:
-    (tmp_path / "t.json").write_text("[]")
-    with pytest.raises(DataError, match=r"; of a list: jq -c '\.\[\]' \S+ > \S+t\.jsonl$"):
-        refuse_other_files(str(tmp_path / "t.json"))
 
 
 def test_pictures_in_a_folder_of_another_form(tmp_path: Path) -> None:

@@ -94,6 +94,11 @@ def test_samples_are_not_mixed(tmp_path: Path) -> None:
     make_tar(tmp_path / "b.tar", {"0.png": png("red"), "1.png": png("blue"), "0.txt": b"a wall"})
     with pytest.raises(DataError, match="the files of '0' do not lie one after the other"):
         load_own_set(tmp_path / "b.tar")
+    make_tar(tmp_path / "m.tar", {"0.jpg": png("red"), "0.png": png("blue"), "0.txt": b"a wall"})
+    with pytest.raises(
+        DataError, match=r"0.png is the second file for the image of '0'; .*0.OTHER"
+    ):
+        load_own_set(tmp_path / "m.tar")
 
 
 def test_lines_of_a_caption_are_said(tmp_path: Path) -> None:
