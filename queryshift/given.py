@@ -77,7 +77,7 @@ class Lender:
         if isinstance(given, tuple | list) and len(given) == 2:
             encoder = dual_encoder(image=given[0], text=given[1], device=device)
         elif isinstance(given, dict):
-            encoder = dual_encoder(**given, device=device)
+            encoder = dual_encoder(**{"device": device, **{str(k): v for k, v in given.items()}})
         if not isinstance(encoder, DualEncoder):
             raise ConfigError(
                 f"model={one_line(given)} cannot be used; expected a name, a DualEncoder, or "

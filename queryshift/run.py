@@ -14,12 +14,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
 from benchmark.cell import Cell, Record, Status, unfinished
 from benchmark.cli.progress import Bars, Lines, label
+from benchmark.config.files import user_path
 from benchmark.config.run import KINDS, BenchConfig, Traced, defaults
 from benchmark.config.validate import check
 from benchmark.data.own.source import is_own, read_columns
@@ -144,8 +144,8 @@ def _set(run: _Run, name: str, value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers, ranges, paths and devices as what a command line would say."""
-    if isinstance(value, np.ndarray | np.generic):
+    """Arrays and their numbers, ranges, paths and devices as what a command line would say."""
+    if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, range):
         return list(value)
@@ -191,7 +191,7 @@ def _place(
             raise ConfigError(
                 f"{what}={one_line(value)} is a {type(value).__name__}; expected a text"
             )
-    name, root = str(name), str(root)
+    name, root = str(name), str(user_path(str(root))) if str(root) else ""
     if columns is not None and not isinstance(columns, Mapping):
         raise ConfigError(
             f"columns={one_line(columns)} cannot be used; expected our name of each column "
@@ -225,7 +225,7 @@ def _place(
 
 
 def _plan(run: _Run, given: Given | None, out: str) -> Plan:
-    if out:
+    if out is not None:
         _set(run, "out", out)
     traced = {**defaults(), **run}
     if given is not None:

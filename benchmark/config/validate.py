@@ -294,9 +294,9 @@ def from_text(kind: Any) -> Any:
             return kind(value) if isinstance(value, str) else value
         return value
 
-    if words:
+    if words or kind is int:
         return Annotated[kind, BeforeValidator(read)]
-    if kind in (int, float):
+    if kind is float:
         return Annotated[kind, AllowInfNan(False), BeforeValidator(read)]
     return kind
 

@@ -95,6 +95,7 @@ BAD = {
     "unknown shift": ({"shift": "gausian_noise"}, "did you mean 'gaussian_noise'"),
     "a shift object": ({"shift": 4}, "shift=4 cannot be used"),
     "a model": ({"model": nn.Linear(2, 2)}, "model=.*cannot be used; expected a name, a Dual"),
+    "numbered towers": ({"model": {1: Grey(), 2: Grey()}}, "needs two towers of .*, not 1, 2"),
     "one tower": ({"model": {"image": (Grey(), mean_colour)}}, "needs two towers"),
     "no function": ({"model": {**TOWERS, "text": Grey()}}, "text=.*is no tower"),
     "widths": ({"model": {**TOWERS, "text": (Grey(4), named_colour)}}, "of different lengths"),
@@ -125,6 +126,10 @@ BAD = {
         {"data": FRAME, "columns": {"caption": "title", "pictures": "image"}},
         "'pictures=image' does not say",
     ),
+    "a huge number": ({"limit": 10**400}, "limit=: expected a number of at most"),
+    "a tensor of names": ({"stream": torch.ones(2)}, "stream=: expected a text, not 1.0"),
+    "an out": ({"out": 0}, "out=: expected a text, not 0"),
+    "no path": ({"data": FRAME, "root": "a\0"}, "a path cannot hold a zero byte"),
     "a root": ({"data": FRAME, "root": 3}, "root=3 is a int; expected a text"),
     "a column twice": (
         {"data": pd.concat([FRAME, FRAME[["caption"]]], axis=1), "model": "mini"},
