@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from benchmark.config.files import user_path
 from benchmark.config.run import OF_TABLES, BenchConfig, Traced
 from benchmark.data import card as bundled
 from benchmark.data.card import BenchmarkCard, Suite
+from benchmark.data.own.source import OwnSource
 from benchmark.errors import ConfigError, UnknownNameError, did_you_mean, unknown
 from benchmark.evaluation.stream import MIXING
 from benchmark.registry import BACKBONES, BENCHMARKS, BUILTIN, SHIFTS
@@ -105,6 +106,11 @@ def open_clip_models() -> frozenset[str]:
     return frozenset(p.stem for folder in folders for p in folder.glob("model_configs/*.json"))
 
 
+def _read_without(setting: str, cell: Cell) -> bool:
+    """Whether a cell's data are read without a setting of ``OF_TABLES``."""
+    return cell.suite != bundled.OWN or not getattr(OwnSource.of(cell.data_root), setting)
+
+
 _EMBEDDED = {*bundled.suite_names()} - {OWN_DATA}
 
 INERT: dict[str, tuple[Callable[[Cell], bool], str]] = {
@@ -127,14 +133,14 @@ INERT: dict[str, tuple[Callable[[Cell], bool], str]] = {
         "this backbone prepares its clips in one way only",
     ),
     "preset": (lambda cell: cell.method.name == SOURCE, "the source model has no options"),
-    **dict.fromkeys(
-        OF_TABLES,
-        (
-            lambda cell: cell.suite != "own",
-            "it is about a table of your own (--data with a .csv, .tsv, .jsonl, .parquet or .tar, "
-            "a folder with a metadata.csv, or hf:NAME)",
-        ),
-    ),
+    **{
+        name: (
+            partial(_read_without, name),
+            "it is about a table of your own, read with it (--data with a .csv, .tsv, .jsonl, "
+            ".parquet or .tar, a folder with a metadata.csv, or hf:NAME)",
+        )
+        for name in OF_TABLES
+    },
 }
 """Setting -> whether it does nothing in a cell, and why. The one list of such cases.
 

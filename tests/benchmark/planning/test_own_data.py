@@ -230,7 +230,8 @@ def test_from_a_table_to_numbers(tmp_path, monkeypatch, capsys):
         assert record["metrics"].keys() >= {"forgetting", "R@1_a", "R@1_b"}
     assert main(words) == 0
     assert "reused 4 finished cells" in capsys.readouterr().out
-    assert main(["verify", "run"]) == 0
+    assert main(["verify", "run", "--clean", "clean/t.csv"]) == 0
+    assert main(["verify", "run", "--qrels", "t.csv"]) == 2  # none of its cells reads one
 
 
 def test_data_check_says_what_was_understood(tmp_path, monkeypatch, capsys):
