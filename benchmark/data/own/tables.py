@@ -28,7 +28,7 @@ _VALUE = 1 << 30  # letters of one value of a table
 FILE_ROWS = 64
 """Rows of a Parquet table with pictures or sounds in it that are held at once."""
 
-_MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})
+_MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>", r"\n"})
 
 _FOLDER_NAMES = {"image": "file_name", "caption": "text"}
 """What Hugging Face's folders call them."""

@@ -224,7 +224,7 @@ def test_a_data_frame_whose_index_has_duplicates() -> None:
         ({"caption": ["a", " NULL "]}, "row 13: caption is ' NULL ', which"),
         ({"caption": "none of the walls"}, ""),
         ({"image": "None"}, "row 13: image is 'None', which stands for a missing"),
-        ({"group": "NaN"}, "row 13: group is 'NaN', which"),
+        ({"group": r"\N"}, "row 13: group is .*N', which"),  # of MySQL, Postgres and Hive
         ({"domain": ""}, "row 1: domain is empty; expected"),
         ({"caption": 7}, "row 13: caption is 7, a number"),
         ({"caption": [["a"], ["b"]]}, "caption is .'a'., a list"),
