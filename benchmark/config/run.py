@@ -29,7 +29,7 @@ from benchmark.config.validate import (
     named,
     one_of,
 )
-from benchmark.errors import shown
+from benchmark.errors import ConfigError, shown
 
 MAX_SEED = 2**32 - 1
 """Largest run seed; everything random is derived from it by hashing."""
@@ -378,11 +378,15 @@ def traced(document: Document, values: Mapping[str, Any], at: Place = ()) -> dic
 
 
 def from_flags(args: argparse.Namespace, kinds: Mapping[str, Any] = KINDS) -> dict[str, Traced]:
-    """The settings, of these types, given as flags, false, zero and empty ones included.
+    """The settings, of these types, given as flags, false and zero ones included.
 
     Raises:
-        ConfigError: a value of the wrong type or range.
+        ConfigError: a value of the wrong type or range, or a place that is the empty text, as an
+            unset variable of a shell gives.
     """
+    for name in (name for name in kinds if name in args and KINDS[name] is PATH):
+        if not getattr(args, name):
+            raise ConfigError(f"{flag_of(name)} is empty; name a place, or leave it out")
     return {
         name: Traced(check(kind, getattr(args, name), flag_of(name)), flag_of(name))
         for name, kind in kinds.items()

@@ -76,6 +76,7 @@ def test_every_command_has_help_with_examples(call, command):
         (("list",), "required: KIND"),
         (("data", "check", "--dta", "x"), "no flag '--dta'; did you mean '--data'"),
         (("list", "metods"), "unknown kind 'metods'; did you mean 'methods'"),
+        (("bench", "--data", ""), "--data is empty; name a place, or leave it out"),
         (("show", "rest", "--pretrained", "x"), "--pretrained is for models, and 'rest' is none"),
         (("list", "methods", "--trains", ""), "no method has ''"),
         (("suite", "--gallery", "x"), "has no flag '--gallery'"),  # it runs on published data
