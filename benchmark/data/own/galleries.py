@@ -345,6 +345,10 @@ def _named(value: Any, known: Ids, where: str) -> tuple[dict[str, float], bool]:
                 raise DataError(f"{where}: the grade of {key!r} is {grade!r}, no finite number")
         return {key: float(grade) for key, grade in graded.items()}, True
     if isinstance(value, list | tuple | np.ndarray):
+        if odd := next((key for key in value if isinstance(key, dict | list | tuple)), None):
+            raise DataError(
+                f"{where}: relevant holds {shown(odd)}; expected ids, or {{id: grade, ...}}"
+            )
         return {text_of(key): 1.0 for key in value}, False
     text = text_of(value)
     parts = [text] if text in known else re.split(r"[,;\s]+", text)

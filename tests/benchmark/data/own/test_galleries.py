@@ -187,6 +187,9 @@ def test_a_relevant_id_that_is_not_there(tmp_path: Path) -> None:
         DataError, match=r"row 1: relevant: there is no gallery item 'blau'; .*--allow-m"
     ):
         load_own_set(queries, "t2i", gallery=gallery)
+    write_json_lines(queries, [{"caption": "a", "relevant": [{"id": "red", "grade": 3}]}])
+    with pytest.raises(DataError, match=r"relevant holds .*'grade': 3.*; expected ids, or .id: gr"):
+        load_own_set(queries, "t2i", gallery=gallery)
 
 
 def test_queries_whose_gallery_is_not_named(tmp_path: Path) -> None:
