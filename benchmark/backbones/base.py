@@ -101,6 +101,9 @@ class TwoTowers:
         fingerprint: see ``DualEncoder``.
         logit_scale: see ``DualEncoder``.
         taken: which entry of a checkpoint the weights were; "" for a plain one.
+
+    Raises:
+        WeightsError: a weight is NaN or infinite.
     """
 
     def __init__(
@@ -119,6 +122,13 @@ class TwoTowers:
         self.logit_scale = logit_scale
         self.taken = taken
         self.device = device
+        for modality, tower in towers.items():
+            for place, value in tower.named_parameters():
+                if not value.isfinite().all():  # rows may be finite: masked attention hides NaN
+                    raise WeightsError(
+                        f"the weights for {modality} hold NaN or infinity (in {place!r}): they are "
+                        "damaged"
+                    )
         self._prepare = dict(prepare)
         self._towers = {
             modality: tower.float().eval().requires_grad_(False).to(device)
@@ -267,17 +277,10 @@ def check_alone(encode: Callable[[Tensor], Tensor], batch: Tensor, rows: Tensor)
 
 
 def fingerprint(facts: Mapping[str, Any], model: nn.Module, extra: Iterable[bytes] = ()) -> str:
-    """16 hex digits over facts, every weight of a model, and extra content (a vocabulary).
-
-    Raises:
-        WeightsError: a weight is NaN or infinite. Rows need not be: masked attention hides it.
-    """
+    """16 hex digits over facts, every weight of a model, and extra content (a vocabulary)."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for key, value in sorted(model.state_dict().items()):
         array = value.detach().to("cpu", torch.float32).contiguous().numpy()
-        if key in learnt and not np.isfinite(array).all():
-            raise WeightsError(f"the weights hold NaN or infinity (in {key!r}): they are damaged")
         digest.update(f"{key}{array.shape}".encode())
         digest.update(array.reshape(-1).data)
     for content in extra:
