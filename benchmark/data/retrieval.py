@@ -268,11 +268,15 @@ def _malformed(data: RetrievalSet) -> str:
             parts.of_query,
             np.repeat(range(len(parts.names)), np.diff(parts.bounds)),
         )
-    for side, items, section in (
+    for side, items, of in (
         ("queries", data.queries, of_query),
         ("gallery", data.gallery, of_item),
     ):
-        if (doubled := _doubled(items.ids, section)) is not None:
+        # By their hashes: millions of texts at once would fill memory.
+        pairs = zip(of.tolist(), items.ids, strict=True)
+        _, first = np.unique(np.fromiter(map(hash, pairs), np.int64), return_index=True)
+        if len(first) < len(items):
+            doubled = items.ids[int(np.delete(np.arange(len(items)), first)[0])]
             within = " in one section" if parts else ""
             return f"{side} has the id {doubled!r} twice{within}; expected one for each item"
     for name in ("relevance", "excluded", "subset"):
@@ -309,19 +313,6 @@ def _malformed(data: RetrievalSet) -> str:
     if not isinstance(data.fingerprint, str) or not data.fingerprint:
         return f"fingerprint is {data.fingerprint!r}; expected a hash of the data, as a text"
     return ""
-
-
-def _doubled(ids: Sequence[str], section: np.ndarray) -> str | None:
-    """The first id that two items of one section have, by which noise and results are told."""
-    marks = np.fromiter(map(hash, ids), np.int64, len(ids))  # millions of texts would fill memory
-    if len(np.unique(marks)) == len(marks):
-        return None
-    seen = set[tuple[int, str]]()
-    for found in zip(section.tolist(), ids, strict=True):
-        if found in seen:
-            return found[1]
-        seen.add(found)
-    return None
 
 
 def _unsound(answers: Relevance, size: int) -> str:

@@ -137,14 +137,6 @@ def test_a_results_folder_that_cannot_be_written_is_named(bench):
     assert "cannot write results to file/run" in errors(err)[0]
 
 
-def test_list_shows_names_modalities_and_aliases(call):
-    _, out, err = call("list", "shifts")
-    rows = [line.split() for line in out.splitlines()]
-    row = next(row for row in rows if row[:1] == ["gaussian_noise"])
-    assert {"image", "gaussian"} <= set(row)
-    assert err == ""
-
-
 def test_list_warns_of_plugins_that_cannot_be_used_and_shows_the_others(call):
     code, out, err = call("list", "methods")
     assert code == 0
@@ -175,19 +167,6 @@ def test_list_is_quick_because_it_imports_nothing_heavy():
         "    found = heavy & set(sys.modules); assert not found, (kind, found)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
-
-
-def test_python_m_benchmark_is_the_same_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmark", "list", "nothing"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -285,15 +264,6 @@ def test_settings_reach_the_cell(bench):
     nudges = [cell["method"] for cell in cells if cell["method"]["name"] == "toy-nudge"]
     assert all(m["options"] == {"size": 0.5} for m in nudges)
     assert {m["preset"] for m in nudges} == {"published+size"}
-
-
-def test_figures_are_drawn_unless_switched_off(call):
-    words = ("bench", "--benchmark", "toy-image", "--shift", "contrast", "--method", "toy-nudge")
-    code, out, _ = call(*words, "--out", "run")
-    assert code == 0
-    figures = list(Path("run/figures").glob("*.png"))
-    assert figures
-    assert all(path.name in out for path in figures)
 
 
 def test_an_interrupted_run_keeps_its_cells_and_goes_on(bench, monkeypatch):
