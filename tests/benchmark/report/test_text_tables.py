@@ -13,6 +13,7 @@ from benchmark.cell import StreamSpec
 from benchmark.report.boards import boards, latex, latex_escape, markdown, markdown_escape
 from benchmark.report.frames import by_shift, leaderboard, pairwise_frame
 from benchmark.report.pools import benchmark_pools, shift_pools
+from benchmark.report.results import CellResult
 from tests.benchmark.report.test_report import cell, printed
 
 SOURCE, LOW, HIGH = (np.arange(200) < n for n in (60, 100, 160))
@@ -106,32 +107,37 @@ def test_benchmarks_of_one_name_are_told_apart(other: dict[str, Any], first: str
     assert "told_apart" not in leaderboard(benchmark_pools(table()))
 
 
+def of_cells(*changes: dict[str, Any]) -> list[CellResult]:
+    """The table's results, once for each change of their cells."""
+    found: list[CellResult] = []
+    for change in changes:
+        for one in table():
+            cell = {**one.record.cell, **change}
+            record = dataclasses.replace(one.record, key=str(len(found)), cell=cell)
+            found.append(dataclasses.replace(one, record=record))
+    return found
+
+
 @pytest.mark.parametrize("told", ["version", "grain"])
 def test_two_shifts_of_one_name_are_told_apart(told: str) -> None:
-    results = []
-    for value in (1, 2):
-        facts = {"version": 1, "options": {"grain": 1, "mode": "a"}}
-        facts |= {told: value} if told == "version" else {"options": {"grain": value, "mode": "a"}}
-        for one in table():
-            changed = {**one.record.cell, "shift": {**one.record.cell["shift"], **facts}}
-            record = dataclasses.replace(one.record, key=str(len(results)), cell=changed)
-            results.append(dataclasses.replace(one, record=record))
+    shift = {"name": "fog", "severity": 5, "version": 1, "options": {"grain": 1, "mode": "a"}}
+    other = {"version": 2} if told == "version" else {"options": {"grain": 2, "mode": "a"}}
+    results = of_cells({"shift": shift}, {"shift": shift | other})
     assert all(f"{told} {value}" in printed(results) for value in (1, 2))
     assert set(by_shift(shift_pools(results))["told_apart"]) == {f"{told} 1", f"{told} 2"}
 
 
 def test_streams_of_several_shifts_say_which_where_a_name_does_not() -> None:
-    results, sets = [], ["abcd", "efgh"]
-    for names in sets:
-        domains = [{"name": name, "severity": 5, "options": {"size": 1}} for name in names]
-        domains[0]["severity"] = 5 - 5 * (names == "abcd")  # that 4-shifts are of 0 to 5
-        for one in table():
-            changed = {**one.record.cell, "stream": {"kind": "mixed", "domains": domains}}
-            changed["shift"] = {"name": "4-shifts", "severity": 5}
-            record = dataclasses.replace(one.record, key=str(len(results)), cell=changed)
-            results.append(dataclasses.replace(one, record=record))
-    frame = by_shift(shift_pools(results))
-    assert set(frame["told_apart"]) == {"domains a-0, b-5, c-5, d-5", "domains e-5, f-5, g-5, h-5"}
+    def mixed(*severities: int) -> dict[str, Any]:
+        domains = [{"name": f"a{s}", "severity": s, "options": {"size": 1}} for s in severities]
+        shift = {"name": "4-shifts", "severity": 5}
+        return {"shift": shift, "stream": {"kind": "mixed", "domains": domains}}
+
+    results = of_cells(mixed(0, 5), mixed(3, 5))  # the columns say "4-shifts" and 5 of both
+    assert set(by_shift(shift_pools(results))["told_apart"]) == {
+        "domains a0-0, a5-5",
+        "domains a3-3, a5-5",
+    }
     assert "size" not in printed(results)
 
 
