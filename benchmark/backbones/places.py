@@ -66,7 +66,7 @@ def check_name(loader: str, model: str) -> None:
     Raises:
         UnknownNameError: says which there are.
     """
-    models = BACKBONES.info(loader).facts.get("models") if loader in BACKBONES else None
+    models = BACKBONES.info(loader).facts.get("models")
     if models is None or model in ("", *models):
         return
     there = f"there are {', '.join(models)}" if models else f"it has one, so say {loader} alone"

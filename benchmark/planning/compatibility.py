@@ -80,14 +80,16 @@ def check_model(backbone: BackboneSpec) -> None:
     Raises:
         QueryShiftError: no such name, or nothing at that path.
     """
-    name = backbone.model
-    check_name(backbone.loader, name)
+    name, loader = backbone.model, backbone.loader
+    if loader not in BACKBONES or BACKBONES.origin(loader) != BUILTIN:
+        return  # there a model may be called anything
+    check_name(loader, name)
     check_path(backbone)
-    if backbone.loader == "weighted_sum":
+    if loader == "weighted_sum":
         from benchmark.backbones.composed import split_weight  # imports torch
 
         name, _ = split_weight(name)
-    elif backbone.loader != "open_clip":
+    elif loader != "open_clip":
         return
     given, known = backbone.pretrained, open_clip_models()
     foreign = name.startswith((LOCAL_DIR, "hf-hub:")) or (given and user_path(given).is_dir())

@@ -256,6 +256,12 @@ def test_a_model_that_there_is_not_is_refused_while_planning(model, pretrained, 
         backbone_spec(EMBEDDED, config)
 
 
+def test_a_model_of_the_callers_own_may_be_called_anything():
+    with BACKBONES.lent("given", print):
+        spec = backbone_spec(EMBEDDED, BenchConfig(device="cpu", model="given:/my/own/model"))
+    assert spec.model == "/my/own/model"
+
+
 def test_backbones_with_models_of_their_own():
     for name, models in (("person_search", person_search.MODELS), ("mini-composed", COMBINERS)):
         assert set(BACKBONES.info(name).facts["models"]) == set(models)

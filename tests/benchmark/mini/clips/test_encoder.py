@@ -175,6 +175,5 @@ def test_bad_weights_are_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_it_takes_no_weights_of_the_users() -> None:
-    for spec in (replace(SPEC, model="cav-mae"), replace(SPEC, pretrained="a.pt")):
-        with pytest.raises(ConfigError, match="one set of weights"):
-            load(spec)
+    with pytest.raises(ConfigError, match="weights of its own"):
+        load(replace(SPEC, pretrained="a.pt"))
