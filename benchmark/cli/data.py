@@ -16,6 +16,7 @@ from rich.text import Text
 
 from benchmark.cli.main import FAILED, OK, Command, UsageError, say, table
 from benchmark.config import run as settings
+from benchmark.config import validate
 from benchmark.config.files import user_path
 from benchmark.data.card import BenchmarkCard, load_suite
 from benchmark.data.datasets.folders import layout_of
@@ -193,7 +194,7 @@ class Cache(Command):
     def run(self, args: argparse.Namespace, console: Console) -> int:
         from benchmark.evaluation.builders import disk_cache  # imports torch
 
-        cache = disk_cache(args.cache)
+        cache = disk_cache(validate.check(settings.CACHE, args.cache, "--cache"))
         if cache is None:
             raise UsageError(
                 "the disk cache is off (QUERYSHIFT_CACHE or QUERYSHIFT_CACHE_BYTES says so); name "

@@ -239,6 +239,8 @@ def test_mistakes_are_one_clear_error(
 ) -> None:
     with pytest.raises(UnknownNameError, match="unknown action 'clean'; did you mean 'clear'"):
         call("clean")
+    with pytest.raises(ConfigError, match="--cache: expected a folder or off, not 'no'"):
+        call("clear", "--cache", "no")
     monkeypatch.setenv("QUERYSHIFT_CACHE", "off")
     with pytest.raises(UsageError, match=r"the disk cache is off .*--cache DIR"):
         call("info")
