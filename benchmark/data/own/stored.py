@@ -88,7 +88,10 @@ def shard_rows(shards: Sequence[Path]) -> Iterator[dict[str, Any]]:
             texts: list[str] = []  # "0.txt", "1.txt"
             for member in members:
                 found = _fields(member)
-                if twice := [name for name in found if isinstance(row.get(name), Member)]:
+                twice = [name for name in found if isinstance(row.get(name), Member)]
+                if member.name.lower().endswith(".json"):  # the file is what it names
+                    found = {name: value for name, value in found.items() if name not in twice}
+                elif twice:
                     raise DataError(
                         f"{shard}: {member.name} is the second file for the {twice[0]} of {key!r}; "
                         f"expected one: name it {key}.OTHER{member.path.suffix}"

@@ -76,8 +76,8 @@ def test_a_packed_folder_is_no_shard(tmp_path: Path) -> None:
 def test_a_shard_with_several_captions(tmp_path: Path) -> None:
     files = {}
     for c in COLOURS:
-        files |= {f"{c}.json": b'{"caption": "one"}'}  # as img2dataset writes it as well
-        files |= {f"{c}.png": png(c), f"{c}.0.txt": b"one", f"{c}.1.txt": b"two"}
+        files |= {f"{c}.jpg": png(c), f"{c}.0.txt": b"one", f"{c}.1.txt": b"two"}
+        files |= {f"{c}.json": b'{"caption": "one", "image": "x.jpg"}'}  # img2dataset's and more
     data = load_own_set(make_tar(tmp_path / "a.tar", files), "t2i")
     assert (len(data.queries), data.queries[0], data.queries[1]) == (24, "one", "two")
 
