@@ -145,7 +145,7 @@ def _set(run: _Run, name: str, value: Any) -> None:
 
 def _plain(value: Any) -> Any:
     """Arrays and their numbers, ranges, paths and devices as what a command line would say."""
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist") and not isinstance(value, type):
         return value.tolist()
     if isinstance(value, range):
         return list(value)

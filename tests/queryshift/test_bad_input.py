@@ -128,6 +128,7 @@ BAD = {
     ),
     "a huge number": ({"limit": 10**400}, "limit=: expected a number of at most"),
     "a tensor of names": ({"stream": torch.ones(2)}, "stream=: expected a text, not 1.0"),
+    "a class": ({"limit": torch.Tensor}, "limit=: expected a whole number, not <class"),
     "an out": ({"out": 0}, "out=: expected a text, not 0"),
     "no path": ({"data": FRAME, "root": "a\0"}, "a path cannot hold a zero byte"),
     "a root": ({"data": FRAME, "root": 3}, "root=3 is a int; expected a text"),
