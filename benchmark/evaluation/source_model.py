@@ -227,7 +227,7 @@ class Homes:
 
         Args:
             section: one of the cell's; the training set's section of that name counts alone, all
-                of the set where it has none.
+                of the set where it has no queries of one.
 
         Raises:
             NotApplicable: there are no training queries.
@@ -246,8 +246,8 @@ class Homes:
         theirs, ours = data.sections, self._resources.data(cell).sections
         if theirs is None or ours is None or ours.names[section] not in theirs.names:
             return rows.clone()
-        number = theirs.names.index(ours.names[section])
-        return rows[torch.from_numpy(theirs.of_query[queries] == number)]
+        mine = theirs.of_query[queries] == theirs.names.index(ours.names[section])
+        return rows[torch.from_numpy(mine)] if mine.any() else rows.clone()  # a limit may empty it
 
     def _any(self, cell: Cell) -> Cell | None:
         key = place_of(cell), cell.backbone, cell.stream.group_key  # real domains have none

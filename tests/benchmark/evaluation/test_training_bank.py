@@ -112,6 +112,16 @@ def test_a_bank_filled_in_advance_holds_the_queries_to_its_own_gallery(bank: str
         torch.testing.assert_close(rows, expected)
 
 
+def test_a_section_that_no_training_query_is_of_has_all_of_them() -> None:
+    """As a limit may leave it; an empty bank would be none, or another section's."""
+    sets = {name: in_halves(TRAINING, "early", "late") for name in ("training", "fake")}
+    resources = fakes.resources(
+        load_data=lambda cell: sets[cell.benchmark],
+        training_of=lambda cell: dataclasses.replace(training_of(cell), limit=1),
+    )
+    assert [len(resources.homes.training_rows(banked("train"), i)) for i in (0, 1)] == [1, 1]
+
+
 def test_they_are_embedded_once_in_a_process(monkeypatch) -> None:
     resources, seen = with_training(), []
     plain = resources.source_alone
