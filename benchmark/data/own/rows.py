@@ -335,7 +335,7 @@ class Things(MediaFinder):
                 )
         if key in self.ids:
             first = self.places[self.ids[key]]
-            if isinstance(value, Member) and value.digest != cast(Member, first).digest:
+            if own_id and isinstance(value, Member) and value.digest != cast(Member, first).digest:
                 both = f"{value.path} here and {cast(Member, first).path} before"
                 advice = f"an id is for one {column}: say others in the .json of each sample"
                 raise DataError(f"{where}: id {key!r} is {both}; {advice}")
