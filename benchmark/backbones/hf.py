@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmark.backbones import checkpoint
 from benchmark.backbones.audio import at_rate, checked_audio
 from benchmark.backbones.base import TwoTowers, image_transform
-from benchmark.backbones.places import fetched, refuse_code, refuse_pointers, stable
+from benchmark.backbones.places import HF_ID, fetched, refuse_code, refuse_pointers, stable
 from benchmark.backbones.towers import PackedTower, Prepare, TextFeatures, own_part
 from benchmark.backbones.weight_file import read_folder
 from benchmark.cell import BackboneSpec
@@ -37,7 +37,6 @@ _IN_A_LAYER = re.compile(r"^(text|vision|audio)_model\..*\.\d+\..*(weight|bias)|
 LONGEST_TEXT = 256
 """Tokens of a text at most, where a model would take more."""
 
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SIDES = {"image": "get_image_features", "audio": "get_audio_features"}
 _UNMASKED = ("siglip", "siglip2")
 """Trained on padded texts without a mask, and read out at the last place."""
@@ -195,7 +194,7 @@ def _folder(source: str) -> Path:
                 f"{folder} has no {CONFIG_FILE}; expected a folder of save_pretrained"
             )
         return folder
-    if not _HUB_ID.fullmatch(source):
+    if not HF_ID.fullmatch(source):
         raise WeightsError(f"there is no model folder {source!r}; expected one with {CONFIG_FILE}")
     return fetched(source, local=True, setting="--model hf:")
 

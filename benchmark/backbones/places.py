@@ -38,6 +38,9 @@ _REMEDY = "nothing is fetched for a local folder, and code that comes with a mod
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """A model's name on the hub."""
 
+HF_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+"""What ``hf`` looks for in the local cache; the oldest models have no owner."""
+
 _VOLATILE = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
 
 POINTER = b"version https://git-lfs"
@@ -85,6 +88,7 @@ def check_path(spec: BackboneSpec) -> None:
     for given in (model, spec.pretrained):
         path, _ = parted(given.removeprefix(LOCAL_DIR))
         named = given.startswith((LOCAL_DIR, "/", "./", "../", "~")) or given.count("/") > 1
+        named |= spec.loader == "hf" and given != "" and not HF_ID.fullmatch(given)
         if named and not path.exists():
             raise WeightsError(
                 f"there is no file or folder {path}; expected one for the backbone {spec.loader}"

@@ -244,6 +244,7 @@ def test_a_models_own_weights_go_with_it(default, settings, expected):
         ("weighted_sum:ViT-B-33@0.4", "", "unknown open_clip model 'ViT-B-33'"),
         ("weighted_sum:ViT-B-32@1.4", "", "weight of the reference image is 1.4"),
         ("hf:/none", "", "there is no file or folder /none; .* backbone hf"),
+        ("hf:a b/c", "", "there is no file or folder a b/c"),
         ("hf:nobody/none", "", "the model 'nobody/none' is not in the local cache; .* hf:/path"),
         ("weighted_sum:local-dir:none@0.4", "", "there is no file or folder none"),
         ("blip:~/none", "", "there is no file or folder /.*/none"),
