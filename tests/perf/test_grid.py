@@ -117,10 +117,10 @@ def test_nothing_to_do(benchmark, folder):
     words = ("grid", "thousand.yaml", "--out", "run")
     command(folder, *words)  # writes the tables
     out = benchmark.pedantic(command, args=(folder, *words), rounds=3)
-    assert f"reused {len(cells)} finished cells; nothing to do" in out
+    assert f"reused {len(cells):,} finished cells; nothing to do" in out
 
 
 def test_plan(benchmark, folder):
     out = benchmark.pedantic(command, args=(folder, "plan", "many.yaml"), rounds=3)
     cells = 8 * 4 * (10_000 // CELLS_PER_SEED + 1)
-    assert f"{cells} cells: 0 done" in out
+    assert f"{cells:,} cells: 0 done" in out
